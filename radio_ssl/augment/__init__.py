@@ -1,0 +1,1 @@
+"""Scaling and random views, on the device."""

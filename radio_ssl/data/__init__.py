@@ -1,0 +1,1 @@
+"""Survey images and data sets, on the host; never imports jax."""

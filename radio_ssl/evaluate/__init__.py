@@ -1,0 +1,1 @@
+"""What an encoder learnt: features, probes, metrics, report."""

@@ -1,0 +1,1 @@
+"""State, schedules, optimisers and the step; pure, no files."""

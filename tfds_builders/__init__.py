@@ -1,0 +1,1 @@
+"""TFDS builders: radio survey images and label sets."""
