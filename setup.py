@@ -1,4 +1,4 @@
-"""Package metadata of radio_ssl; every dependency has a lower and an upper bound."""
+"""Package metadata; every dependency has a lower and an upper bound."""
 
 import pathlib
 

@@ -1,4 +1,8 @@
-"""Every test runs on two CPU devices, without a network, warnings as errors."""
+"""Pytest plugin of the suite: two CPU devices, no network, real data.
+
+Loaded by `addopts` of pyproject.toml, before anything can import jax, for
+`tests/` and for the tests beside the builders.
+"""
 
 import os
 import pathlib
@@ -13,8 +17,8 @@ os.environ.setdefault(
 )
 os.environ.setdefault('MPLBACKEND', 'agg')
 
-import jax  # noqa: E402
-import pytest  # noqa: E402
+import jax
+import pytest
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 
