@@ -1,0 +1,167 @@
+"""What every self-supervised objective provides, and how one is found.
+
+An objective is a module of this folder, named like the method. It holds
+  Config     a frozen dataclass of the method's own fields, with defaults;
+  a loss     a pure function of arrays, with its equation;
+  make(config, *, encoder, axis_name, num_steps, steps_per_epoch,
+       num_examples, batch_size) -> Objective.
+Nothing else has to be edited to add one.
+"""
+
+import dataclasses
+import importlib
+import pathlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+
+Array = jax.Array
+Tree = Any
+
+
+class LossOutput(NamedTuple):
+  """What `Objective.loss` returns.
+
+  Attributes:
+    loss: float32 scalar, the mean over this device's rows.
+    model_state: the new model state, equal on all devices.
+    metrics: scalars to log, this device's means.
+    features: [B', D] encoder outputs of this device, for the collapse monitors.
+  """
+
+  loss: Array
+  model_state: Tree
+  metrics: dict[str, Array]
+  features: Array
+
+
+class Objective(Protocol):
+  """The contract between a method and the training loop.
+
+  `params` is what the optimiser trains. `model_state` holds the rest under its
+  usual names: `batch_stats`, `ema_params`, `ema_batch_stats`, `queue`, ...
+  `batch` is `{'views': {group: [V, B, H, W, C]}, 'index': [B], ...}`.
+  """
+
+  # Number of views in each group that the method wants, {'global': 2}.
+  views: Mapping[str, int]
+
+  def init(self, rng: Array, batch: Mapping) -> tuple[Tree, Tree]:
+    """Returns (params, model_state); moving averages are copies."""
+
+  def loss(
+    self,
+    params: Tree,
+    model_state: Tree,
+    batch: Mapping,
+    *,
+    step: Array,
+    rng: Array,
+  ) -> LossOutput:
+    """The loss of this device's rows; `rng` is the same on every device."""
+
+  def after_update(
+    self, old_params: Tree, params: Tree, model_state: Tree, step: Array
+  ) -> tuple[Tree, Tree]:
+    """Moving averages and constraints, after the optimiser's update."""
+
+
+def available() -> list[str]:
+  """Names of the objectives in this folder."""
+  folder = pathlib.Path(__file__).parent
+  names = (path.stem for path in folder.glob('*.py'))
+  return sorted(n for n in names if n != 'base' and not n.startswith('_'))
+
+
+def module(name: str):
+  """The module of the objective `name`; ValueError lists what there is."""
+  if name not in available():
+    raise ValueError(
+      f'No objective named {name!r}; there are: {", ".join(available())}.'
+    )
+  return importlib.import_module(f'{__package__}.{name}')
+
+
+def parse(config: Mapping[str, Any]) -> tuple[Any, Any]:
+  """Splits {'name': ..., fields} into the method's module and its `Config`.
+
+  Raises:
+    ValueError: unknown method, or fields that are not exactly the method's.
+  """
+  fields = dict(config)
+  method = module(fields.pop('name', None))
+  known = {field.name for field in dataclasses.fields(method.Config)}
+  if set(fields) != known:
+    raise ValueError(
+      f'config.objective has the fields {sorted(fields)}; '
+      f'{config["name"]} has {sorted(known)}. To change the method, use '
+      f"base.objective('{config['name']}') in a config file, not "
+      '--config.objective.name alone.'
+    )
+  return method, method.Config(**fields)
+
+
+def make(config: Mapping[str, Any], **context) -> Objective:
+  """Builds the objective that `config` ({'name': ..., fields}) describes."""
+  method, method_config = parse(config)
+  return method.make(method_config, **context)
+
+
+def encoder_variables(
+  params: Tree, model_state: Tree, which: str | None = None
+) -> dict[str, Tree]:
+  """The encoder's variables, as evaluators load them.
+
+  Args:
+    params: of the run, with the branch 'encoder'.
+    model_state: of the run.
+    which: 'online' | 'ema'; None takes the online encoder, which every method
+      has and which the papers of SimCLR and BYOL evaluate.
+
+  Returns:
+    {'params': ..., 'batch_stats': ...}.
+
+  Raises:
+    ValueError: 'ema' of a method that keeps no moving average.
+  """
+  if which in (None, 'online'):
+    source, statistics = params, model_state['batch_stats']
+  elif which == 'ema' and 'ema_params' in model_state:
+    source = model_state['ema_params']
+    statistics = model_state['ema_batch_stats']
+  else:
+    raise ValueError(
+      f'No {which!r} encoder in this checkpoint; there are: online'
+      + (', ema.' if 'ema_params' in model_state else '.')
+    )
+  return {
+    'params': source['encoder'],
+    'batch_stats': statistics.get('encoder', {}),
+  }
+
+
+def l2_normalize(x: Array) -> Array:
+  """Rows of x [..., D] at unit length; a zero row stays zero.
+
+  Its gradient is finite everywhere, at zero too.
+  """
+  squared = jnp.sum(x * x, axis=-1, keepdims=True)
+  # Both wheres are needed: the gradient of the branch not taken must be finite.
+  safe = jnp.where(squared > 0, squared, 1)
+  return x * jnp.where(squared > 0, jax.lax.rsqrt(safe), 0)
+
+
+def gather_rows(x: Array, axis_name: str | None, axis: int = 0) -> Array:
+  """x of all devices joined along `axis`, in the order of the devices."""
+  if axis_name is None:
+    return x
+  return jax.lax.all_gather(x, axis_name, axis=axis, tiled=True)
+
+
+def first_row(num_rows: int, axis_name: str | None) -> Array | int:
+  """Where this device's `num_rows` rows begin in what `gather_rows` gives."""
+  if axis_name is None:
+    return 0
+  return jax.lax.axis_index(axis_name) * num_rows

@@ -1,0 +1,137 @@
+"""One training step, and how it is spread over the devices."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from radio_ssl.objectives import base
+from radio_ssl.train import monitors
+from radio_ssl.train import state as train_state
+
+AXIS = 'devices'
+
+
+def make_train_step(
+  objective: base.Objective,
+  make_views: Callable,
+  tx: optax.GradientTransformation,
+  *,
+  lr_schedule: optax.Schedule,
+  monitor_every: int,
+  axis_name: str | None,
+) -> Callable:
+  """Returns step(state, batch) -> (state, metrics).
+
+  Args:
+    objective: the method.
+    make_views: (batch, rng) -> {group: [V, B, H, W, C]}, keyed per example.
+    tx: the optimiser.
+    lr_schedule: the one inside `tx`, logged.
+    monitor_every: the collapse monitors are computed at the first and at
+      every such step and are NaN at the others: they need the whole batch.
+    axis_name: the mapped axis, or None on one device.
+  """
+
+  def mean(tree):
+    return tree if axis_name is None else jax.lax.pmean(tree, axis_name)
+
+  def train_step(state: train_state.TrainState, batch: Mapping):
+    rng_views, rng_loss = jax.random.split(
+      jax.random.fold_in(state.rng, state.step)
+    )
+    inputs = {'views': make_views(batch, rng_views), 'index': batch['index']}
+    inputs |= {'label': batch['label']} if 'label' in batch else {}
+
+    def loss_fn(params):
+      output = objective.loss(
+        params, state.model_state, inputs, step=state.step, rng=rng_loss
+      )
+      return output.loss, output
+
+    grads, output = jax.grad(loss_fn, has_aux=True)(state.params)
+    grads = mean(grads)
+    updates, opt_state = tx.update(grads, state.opt_state, state.params)
+    params, model_state = objective.after_update(
+      state.params,
+      optax.apply_updates(state.params, updates),
+      output.model_state,
+      state.step,
+    )
+    metrics = {
+      'loss': output.loss,
+      'lr': jnp.asarray(lr_schedule(state.step), jnp.float32),
+      'gradient_norm': optax.global_norm(grads),
+      **output.metrics,
+    }
+    metrics = mean(metrics)
+    step = state.step + 1
+    features = base.gather_rows(output.features, axis_name)
+    metrics |= _monitors(features, (step == 1) | (step % monitor_every == 0))
+    finite = jnp.isfinite(metrics['loss']) & jnp.isfinite(
+      optax.global_norm(params)
+    )
+    bad = (state.first_nonfinite_step < 0) & ~finite
+    metrics['first_nonfinite_step'] = jnp.where(
+      bad, step, state.first_nonfinite_step
+    )
+    return state.replace(
+      step=step,
+      params=params,
+      model_state=model_state,
+      opt_state=opt_state,
+      first_nonfinite_step=metrics['first_nonfinite_step'],
+    ), metrics
+
+  return train_step
+
+
+def _monitors(features: jax.Array, due: jax.Array) -> dict[str, jax.Array]:
+  shapes = jax.eval_shape(monitors.collapse, features)
+  return jax.lax.cond(
+    due,
+    monitors.collapse,
+    lambda _: jax.tree.map(lambda s: jnp.full(s.shape, jnp.nan), shapes),
+    features,
+  )
+
+
+def data_parallel(train_step: Callable, devices: Sequence) -> tuple:
+  """Maps a step over devices.
+
+  The state stays one logical tree: no leading device axis, no replication by
+  hand. Across processes the mapped axis holds the devices of all of them.
+
+  Args:
+    train_step: from `make_train_step` with axis_name=AXIS.
+    devices: this process's devices.
+
+  Returns:
+    step: (state, batch of this process [B', ...]) -> (state, metrics), the
+      state is donated; and place: puts a state where the step wants it.
+  """
+  mapped = jax.pmap(
+    train_step,
+    axis_name=AXIS,
+    in_axes=(None, 0),
+    out_axes=(None, None),
+    devices=devices if jax.process_count() == 1 else None,
+    donate_argnums=(0,),
+  )
+  mesh = jax.sharding.Mesh(np.asarray(devices), (AXIS,))
+  sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+
+  def split_rows(array):
+    return array.reshape(len(devices), -1, *array.shape[1:])
+
+  def step(state, batch):
+    return mapped(state, jax.tree.map(split_rows, batch))
+
+  def place(state):
+    # Without it the first call donates an array that is then deleted, and
+    # compiles a second time.
+    return jax.device_put(state, sharding)
+
+  return step, place
