@@ -1,0 +1,68 @@
+"""Projectors and predictors: the small nets that SSL losses see through."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import Array
+
+
+class MLP(nn.Module):
+  """Dense layers, each but the last followed by BatchNorm and ReLU.
+
+  SimCLR (Chen et al. 2020, arXiv:2002.05709): `use_bias=False`,
+  `use_bias_last=False`, `norm_last=True`. BYOL (Grill et al. 2020,
+  arXiv:2006.07733), projector and predictor: `hidden=(4096,)`, `out=256`,
+  `use_bias_last=False`.
+
+  Attributes:
+    hidden: widths of the hidden layers; () for one linear map.
+    out: width of the output.
+    norm: BatchNorm after the hidden layers.
+    norm_last: BatchNorm after the last layer, with a scale and no shift, as
+      in SimCLR's code.
+    use_bias: biases in the hidden layers. BatchNorm takes them out again:
+      they matter to `norm=False` and to copied weights alone.
+    use_bias_last: a bias in the last layer.
+    axis_name: the pmap axis over which BatchNorm is synchronised.
+    dtype: of activations; parameters and statistics are float32.
+  """
+
+  hidden: Sequence[int]
+  out: int
+  norm: bool = True
+  norm_last: bool = False
+  use_bias: bool = True
+  use_bias_last: bool = True
+  axis_name: str | None = None
+  dtype: Any = jnp.float32
+
+  def _norm(self, train: bool, name: str, *, use_bias: bool) -> nn.BatchNorm:
+    return nn.BatchNorm(
+      use_running_average=not train,
+      momentum=0.9,
+      epsilon=1e-5,
+      dtype=self.dtype,
+      axis_name=self.axis_name,
+      use_bias=use_bias,
+      name=name,
+    )
+
+  @nn.compact
+  def __call__(self, features: Array, *, train: bool) -> Array:
+    """Maps [B, D] to [B, out]; `train` normalises by this batch."""
+    x = features.astype(self.dtype)
+    for i, width in enumerate(self.hidden, start=1):
+      x = nn.Dense(
+        width, use_bias=self.use_bias, dtype=self.dtype, name=f'dense{i}'
+      )(x)
+      if self.norm:
+        x = self._norm(train, f'norm{i}', use_bias=True)(x)
+      x = nn.relu(x)
+    x = nn.Dense(
+      self.out, use_bias=self.use_bias_last, dtype=self.dtype, name='dense_last'
+    )(x)
+    if self.norm_last:
+      x = self._norm(train, 'norm_last', use_bias=False)(x)
+    return x
