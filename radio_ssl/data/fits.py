@@ -1,0 +1,348 @@
+"""Radio FITS images: one 2-D plane of Stokes I in Jy/beam, with its sky.
+
+Radio images come with two to four axes, big-endian, integer-scaled,
+tile-compressed, in the primary unit or an extension, with units in any
+spelling. `read` returns the same thing for all of them or says, in one line,
+what is wrong with which file and what to do.
+"""
+
+import contextlib
+import dataclasses
+import pathlib
+import re
+import warnings
+from collections.abc import Iterator
+
+import astropy.coordinates
+import astropy.io.fits
+import astropy.wcs
+import astropy.wcs.utils
+import numpy as np
+import scipy.ndimage
+
+# Larger blocks of exact zeros than this are padding, not measurements.
+_ZERO_BLOCK_PIX = 8
+_STOKES_I = 1
+_PIXELS_AT_ONCE = 1 << 22
+_PREFIXES = {
+  '': 1.0,
+  'k': 1e3,
+  'M': 1e6,
+  'm': 1e-3,
+  'u': 1e-6,
+  'µ': 1e-6,
+  'μ': 1e-6,
+  'n': 1e-9,
+}
+_BEAM_IN_HISTORY = re.compile(
+  r'BMAJ=\s*(\S+)\s+BMIN=\s*(\S+)(?:\s+BPA=\s*(\S+))?'
+)
+
+
+class FitsError(ValueError):
+  """A file that cannot be used; one line: file, value, remedy."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Beam:
+  """An elliptical Gaussian beam: axes are FWHM in arcsec, angle N through E."""
+
+  major_arcsec: float
+  minor_arcsec: float
+  pa_deg: float
+
+  @property
+  def area_arcsec2(self) -> float:
+    """Solid angle of the Gaussian."""
+    return np.pi / (4 * np.log(2)) * self.major_arcsec * self.minor_arcsec
+
+
+@dataclasses.dataclass(frozen=True)
+class Image:
+  """One plane of sky.
+
+  Attributes:
+    path: the file.
+    pixels_jy_beam: float32 [y, x] in FITS order, NaN where not measured.
+    wcs: the celestial part alone; calls take (x, y), 0-based.
+    beam: None where neither header nor override tells.
+    pixel_scale_arcsec: geometric mean of the pixel's sides at the reference.
+    overrides: what was given instead of read: 'unit', 'beam_arcsec'.
+  """
+
+  path: pathlib.Path
+  pixels_jy_beam: np.ndarray
+  wcs: astropy.wcs.WCS
+  beam: Beam | None
+  pixel_scale_arcsec: float
+  overrides: dict[str, str | float] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Header:
+  """What is known of an image before its pixels are read."""
+
+  path: pathlib.Path
+  shape: tuple[int, int]
+  wcs: astropy.wcs.WCS
+  beam: Beam | None
+  pixel_scale_arcsec: float
+  factor_to_jy_beam: float
+  hdu: int
+  plane: tuple[int, ...]
+
+
+def pixel_to_sky(
+  wcs: astropy.wcs.WCS, x: np.ndarray, y: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """ICRS degrees (float64) at 0-based pixel positions; NaN off the sky."""
+  sky = astropy.wcs.utils.pixel_to_skycoord(x, y, wcs).icrs
+  return sky.ra.deg, sky.dec.deg
+
+
+def sky_to_pixel(
+  wcs: astropy.wcs.WCS, ra_deg: np.ndarray, dec_deg: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """0-based pixel positions of ICRS degrees; NaN where not projectable."""
+  frame = astropy.wcs.utils.wcs_to_celestial_frame(wcs)
+  sky = astropy.coordinates.SkyCoord(ra_deg, dec_deg, unit='deg', frame='icrs')
+  sky = sky.transform_to(frame).represent_as('unitspherical')
+  return wcs.wcs_world2pix(sky.lon.deg, sky.lat.deg, 0)
+
+
+def unit_factor(unit: str) -> float:
+  """What multiplies values in `unit` into Jy/beam.
+
+  Args:
+    unit: as in BUNIT: JY/BEAM, mJy/beam, 'uJy beam^-1', 'beam-1 Jy', Jy/bm.
+
+  Raises:
+    ValueError: for what is not a brightness per beam.
+  """
+  text = re.sub(r'\*\*|\^|[()\s.*]', '', unit)
+  brightness, count = re.subn(r'(?i)/(beam|bm|b)$|(beam|bm)-1', '', text)
+  match = re.fullmatch(r'(.*)jy', brightness, re.IGNORECASE)
+  if count != 1 or not match:
+    raise ValueError(f'{unit!r} does not convert to Jy/beam')
+  prefix = match.group(1)
+  # The case of the prefix counts only between mJy and MJy; JY means no more
+  # than Jy.
+  factor = _PREFIXES.get(prefix, _PREFIXES.get(prefix.lower()))
+  if factor is None:
+    raise ValueError(f'{unit!r} does not convert to Jy/beam')
+  return factor
+
+
+def header(
+  path: str | pathlib.Path,
+  *,
+  unit: str | None = None,
+  beam_arcsec: float | None = None,
+) -> Header:
+  """Reads what `read` would, without the pixels; same arguments and errors."""
+  with _opened(pathlib.Path(path)) as hdus:
+    return _header(pathlib.Path(path), hdus, unit, beam_arcsec)
+
+
+def read(
+  path: str | pathlib.Path,
+  *,
+  unit: str | None = None,
+  beam_arcsec: float | None = None,
+) -> Image:
+  """Reads one 2-D plane of Stokes I.
+
+  The first unit of the file that holds an image is taken. Axes of length 1 are
+  dropped; of a Stokes axis, I is taken; several channels are refused. Blocks of
+  exact zeros of 8 x 8 pixels and more are padding and come back as NaN.
+
+  Args:
+    path: a FITS file: plain, .gz, or tile-compressed.
+    unit: taken instead of BUNIT.
+    beam_arcsec: FWHM of a round beam, taken instead of BMAJ, BMIN, BPA.
+
+  Raises:
+    FitsError: one line with file, value and remedy.
+  """
+  path = pathlib.Path(path)
+  with _opened(path) as hdus:
+    head = _header(path, hdus, unit, beam_arcsec)
+    with np.errstate(invalid='ignore'):
+      # .section reads tile-compressed and scaled images in blocks of rows;
+      # .data would make a float64 or an uncompressed copy of everything first.
+      pixels = _pixels(hdus[head.hdu], head)
+  _blank_padding(pixels)
+  if not np.isfinite(pixels).any():
+    raise FitsError(
+      f'{path}: no finite pixel (all NaN, blank or zero). Leave this file out.'
+    )
+  overrides = {'unit': unit, 'beam_arcsec': beam_arcsec}
+  return Image(
+    path=path,
+    pixels_jy_beam=pixels,
+    wcs=head.wcs,
+    beam=head.beam,
+    pixel_scale_arcsec=head.pixel_scale_arcsec,
+    overrides={k: v for k, v in overrides.items() if v is not None},
+  )
+
+
+@contextlib.contextmanager
+def _opened(path: pathlib.Path) -> Iterator[astropy.io.fits.HDUList]:
+  """Opens a file; whatever goes wrong with its bytes is one FitsError."""
+  if not path.is_file():
+    raise FitsError(f'{path}: no such file. Check the path.')
+  with warnings.catch_warnings():
+    # Cosmetic: old keywords are repaired as astropy reads them.
+    warnings.simplefilter('ignore')
+    for damage in ('.*truncated.*', '.*(Check|Data)sum verification failed.*'):
+      warnings.filterwarnings('error', message=damage)
+    try:
+      with astropy.io.fits.open(path, checksum=True) as hdus:
+        yield hdus
+    except FitsError:
+      raise
+    except Exception as error:  # astropy, zlib and numpy raise all kinds.
+      reason = ' '.join(str(error).split())[:200] or type(error).__name__
+      raise FitsError(
+        f'{path}: not a whole, valid FITS file ({reason}). Fetch it again or '
+        'leave it out.'
+      ) from error
+
+
+def _header(
+  path: pathlib.Path,
+  hdus: astropy.io.fits.HDUList,
+  unit: str | None,
+  beam_arcsec: float | None,
+) -> Header:
+  number = next((n for n, hdu in enumerate(hdus) if _is_image(hdu)), None)
+  if number is None:
+    raise FitsError(
+      f'{path}: no 2-D image in any of its {len(hdus)} units. Wanted an image '
+      'of 2 to 4 axes.'
+    )
+  cards = hdus[number].header
+  wcs = _celestial(path, cards)
+  bunit = unit if unit is not None else str(cards.get('BUNIT', ''))
+  try:
+    factor = unit_factor(bunit)
+  except ValueError:
+    raise FitsError(
+      f'{path}: BUNIT is {bunit!r}; wanted one that converts to Jy/beam. Set '
+      "unit='Jy/beam' (--unit) to override."
+    ) from None
+  scales = astropy.wcs.utils.proj_plane_pixel_scales(wcs)
+  return Header(
+    path=path,
+    shape=(cards['NAXIS2'], cards['NAXIS1']),
+    wcs=wcs,
+    beam=_beam(path, cards, beam_arcsec),
+    pixel_scale_arcsec=float(np.sqrt(np.prod(scales)) * 3600),
+    factor_to_jy_beam=factor,
+    hdu=number,
+    plane=_plane(path, cards),
+  )
+
+
+def _is_image(hdu: object) -> bool:
+  return (
+    getattr(hdu, 'is_image', False)
+    and hdu.header.get('NAXIS', 0) >= 2
+    and min(hdu.header['NAXIS1'], hdu.header['NAXIS2']) > 1
+  )
+
+
+def _celestial(
+  path: pathlib.Path, cards: astropy.io.fits.Header
+) -> astropy.wcs.WCS:
+  try:
+    whole = astropy.wcs.WCS(cards)
+    if (whole.wcs.lng, whole.wcs.lat) != (0, 1):
+      raise ValueError('axes 1 and 2 are not longitude and latitude')
+    wcs = whole.celestial
+    astropy.wcs.utils.wcs_to_celestial_frame(wcs)
+    x, y = (cards['NAXIS1'] - 1) / 2, (cards['NAXIS2'] - 1) / 2
+    if not np.isfinite(wcs.wcs_pix2world([[x, y]], 0)).all():
+      raise ValueError('the centre of the image is not on the sky')
+    if wcs.pixel_scale_matrix.any(axis=1).sum() != 2:
+      raise ValueError('pixels of no size')
+  except Exception as error:  # wcslib raises many classes of its own.
+    axes = [cards.get(f'CTYPE{n}') for n in (1, 2)]
+    reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
+    raise FitsError(
+      f'{path}: no celestial WCS on axes 1 and 2 (CTYPE {axes}; {reason[0]}). '
+      'Wanted RA/Dec or Galactic axes with a projection: repair the header.'
+    ) from error
+  wcs.array_shape = (cards['NAXIS2'], cards['NAXIS1'])
+  return wcs
+
+
+def _beam(
+  path: pathlib.Path,
+  cards: astropy.io.fits.Header,
+  override_arcsec: float | None,
+) -> Beam | None:
+  if override_arcsec is not None:
+    major, minor, angle = override_arcsec, override_arcsec, 0.0
+  elif 'BMAJ' in cards:
+    major = cards['BMAJ'] * 3600
+    minor = cards.get('BMIN', cards['BMAJ']) * 3600
+    angle = cards.get('BPA', 0.0)
+  else:
+    # AIPS writes the beam of each CLEAN into the history; the last one holds.
+    found = _BEAM_IN_HISTORY.findall(str(cards.get('HISTORY', '')))
+    if not found:
+      return None
+    major, minor, angle = (float(v or 0) for v in found[-1])
+    major, minor = major * 3600, minor * 3600
+  if not (
+    0 < minor <= major * (1 + 1e-6) and np.isfinite([major, angle]).all()
+  ):
+    raise FitsError(
+      f'{path}: the beam is {major:g} x {minor:g} arcsec; wanted two positive '
+      'axes, the larger first. Set beam_arcsec (--beam_arcsec) to override.'
+    )
+  return Beam(float(major), float(minor), float(angle))
+
+
+def _plane(
+  path: pathlib.Path, cards: astropy.io.fits.Header
+) -> tuple[int, ...]:
+  """Index, in NumPy's order, of the plane to take from the leading axes."""
+  index = []
+  for axis in range(cards['NAXIS'], 2, -1):
+    length, kind = cards[f'NAXIS{axis}'], str(cards.get(f'CTYPE{axis}', ''))
+    index.append(0)
+    if length == 1:
+      continue
+    stokes = _STOKES_I - cards.get(f'CRVAL{axis}', 1)
+    at = (
+      stokes / cards.get(f'CDELT{axis}', 1) + cards.get(f'CRPIX{axis}', 1) - 1
+    )
+    if kind.strip() != 'STOKES' or at not in range(length):
+      raise FitsError(
+        f'{path}: axis {axis} ({kind or "no CTYPE"}) has {length} planes; '
+        'wanted one, or a Stokes axis with I. Write one plane to a file first.'
+      )
+    index[-1] = int(at)
+  return tuple(index)
+
+
+def _pixels(hdu: object, head: Header) -> np.ndarray:
+  pixels = np.empty(head.shape, np.float32)
+  step = max(1, _PIXELS_AT_ONCE // head.shape[1])
+  for row in range(0, head.shape[0], step):
+    rows = slice(row, min(row + step, head.shape[0]))
+    block = hdu.section[(*head.plane, rows, slice(None))]
+    pixels[rows] = block * head.factor_to_jy_beam
+  pixels[~np.isfinite(pixels)] = np.nan
+  return pixels
+
+
+def _blank_padding(pixels: np.ndarray) -> None:
+  """Sets blocks of exact zeros to NaN, in place."""
+  zero = pixels == 0
+  if np.count_nonzero(zero) >= _ZERO_BLOCK_PIX**2:
+    block = np.ones((_ZERO_BLOCK_PIX, _ZERO_BLOCK_PIX), bool)
+    pixels[scipy.ndimage.binary_opening(zero, block)] = np.nan
