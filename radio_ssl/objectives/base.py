@@ -154,7 +154,7 @@ def l2_normalize(x: Array) -> Array:
 
 
 def gather_rows(x: Array, axis_name: str | None, axis: int = 0) -> Array:
-  """x of all devices joined along `axis`, in the order of the devices."""
+  """Rows of all devices joined along `axis`, in the order of the devices."""
   if axis_name is None:
     return x
   return jax.lax.all_gather(x, axis_name, axis=axis, tiled=True)

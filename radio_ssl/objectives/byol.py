@@ -158,7 +158,12 @@ def make(config: Config, *, encoder, axis_name, num_steps, **context) -> BYOL:
   """Builds BYOL around `encoder`."""
   del context
   projector, predictor = (
-    heads.MLP(hidden=(config.hidden,), out=config.out, axis_name=axis_name)
+    heads.MLP(
+      hidden=(config.hidden,),
+      out=config.out,
+      use_bias_last=False,
+      axis_name=axis_name,
+    )
     for _ in range(2)
   )
   return BYOL(config, Network(encoder, projector, predictor), num_steps)

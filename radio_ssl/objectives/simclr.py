@@ -130,6 +130,8 @@ def make(config: Config, *, encoder, axis_name, **context) -> SimCLR:
     hidden=(config.projector_hidden,),
     out=config.projector_out,
     norm_last=True,
+    use_bias=False,
+    use_bias_last=False,
     axis_name=axis_name,
   )
   return SimCLR(config, Network(encoder, projector), axis_name)

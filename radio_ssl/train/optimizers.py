@@ -120,6 +120,15 @@ OPTIMIZERS: Mapping[str, Callable] = {
 }
 
 
+def kind(name: str) -> Callable:
+  """The optimiser `name`; ValueError lists what there is."""
+  if name not in OPTIMIZERS:
+    raise ValueError(
+      f'No optimizer named {name!r}; there are: {", ".join(OPTIMIZERS)}.'
+    )
+  return OPTIMIZERS[name]
+
+
 def parse(config: Mapping[str, Any]) -> Lars | Sgd | Adam | AdamW:
   """Reads {'name': ..., fields}.
 
@@ -128,14 +137,11 @@ def parse(config: Mapping[str, Any]) -> Lars | Sgd | Adam | AdamW:
   """
   fields = dict(config)
   name = fields.pop('name', None)
-  if name not in OPTIMIZERS:
-    raise ValueError(
-      f'No optimizer named {name!r}; there are: {", ".join(OPTIMIZERS)}.'
-    )
-  known = {field.name for field in dataclasses.fields(OPTIMIZERS[name])}
+  optimizer = kind(name)
+  known = {field.name for field in dataclasses.fields(optimizer)}
   if set(fields) != known:
     raise ValueError(
       f'config.optimizer has the fields {sorted(fields)}; {name} has '
       f"{sorted(known)}. Use base.optimizer('{name}') in a config file."
     )
-  return OPTIMIZERS[name](**fields)
+  return optimizer(**fields)

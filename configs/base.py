@@ -1,0 +1,114 @@
+"""Every field of every pretraining run, with unit and meaning.
+
+A config file imports this one, overrides, and returns. On the command line any
+field is `--config.field=value`. Fields of the method, the encoder and the
+optimiser belong to them; `objective`, `encoder` and `optimizer` below fill them
+in, so that a wrong one is refused.
+"""
+
+import dataclasses
+
+import ml_collections
+
+from radio_ssl.augment import inputs, views
+from radio_ssl.models import base as models
+from radio_ssl.objectives import base as objectives
+from radio_ssl.train import optimizers
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """The fields that every run has, with their defaults."""
+  config = ml_collections.ConfigDict()
+
+  # Fixes the initial parameters, the order of the images and all views.
+  config.seed = 0
+
+  # What is read: `dir` is a finished data set's folder; or `name` and
+  # `config` find it in `data_dir` (default $TFDS_DATA_DIR, else
+  # ~/tensorflow_datasets), where main.py builds it if it is missing and the
+  # builder needs no files of the user's.
+  config.data = ml_collections.ConfigDict()
+  config.data.dir = ''
+  config.data.name = ''
+  config.data.config = ''
+  config.data.data_dir = ''
+  config.data.split = 'train'
+  # Threads that read and decode, in each process.
+  config.data.num_threads = 4
+
+  # How a stored image becomes what the encoder sees; the same in training,
+  # evaluation and prediction. See radio_ssl/augment/inputs.py.
+  config.input = _fields(inputs.Input())
+
+  # One entry per group of views that the method declares.
+  # See radio_ssl/augment/views.py.
+  config.views = ml_collections.ConfigDict()
+  config.views['global'] = _fields(views.ViewGroup())
+
+  config.encoder = encoder('resnet18')
+  config.objective = objective('simclr')
+  config.optimizer = optimizer('adamw')
+
+  # Images over all devices and processes.
+  config.batch_size = 128
+  config.num_epochs = 100
+  # Steps; 0 takes num_epochs * num_examples // batch_size.
+  config.num_steps = 0
+  # The learning rate rises from 0 over this many epochs, ...
+  config.warmup_epochs = 10
+  # ... then falls on a half cosine to this share of its peak.
+  config.final_lr_fraction = 0.0
+
+  # Clocks, in steps; the first and the last step are always logged, the last
+  # is always saved.
+  config.log_every = 20
+  config.save_every = 500
+  # Checkpoints that are kept, the newest ones.
+  config.keep = 2
+
+  # Online score: cosine kNN on a labelled set, by cross-validation inside its
+  # training split, every `every` steps and at the end. Off while both `dir`
+  # and `name` are empty.
+  config.monitor = ml_collections.ConfigDict()
+  config.monitor.dir = ''
+  config.monitor.name = ''
+  config.monitor.config = ''
+  config.monitor.data_dir = ''
+  config.monitor.split = 'train'
+  config.monitor.every = 500
+
+  # A config of the evaluator that main.py runs on the final checkpoint, and
+  # the baselines beside it; none while `protocol` is missing.
+  config.eval_after = ml_collections.ConfigDict()
+  config.eval_baselines = ()
+  return config
+
+
+def encoder(name: str, **overrides) -> ml_collections.ConfigDict:
+  """The fields of an encoder of `radio_ssl.models`."""
+  return _named(name, models.defaults(name), overrides)
+
+
+def objective(name: str, **overrides) -> ml_collections.ConfigDict:
+  """The fields of an objective, a module of `radio_ssl.objectives`."""
+  default = objectives.module(name).Config()
+  return _named(name, dataclasses.asdict(default), overrides)
+
+
+def optimizer(name: str, **overrides) -> ml_collections.ConfigDict:
+  """The fields of an optimiser of `radio_ssl.train.optimizers`."""
+  return _named(name, dataclasses.asdict(optimizers.kind(name)()), overrides)
+
+
+def _fields(dataclass_value) -> ml_collections.ConfigDict:
+  return ml_collections.ConfigDict(dataclasses.asdict(dataclass_value))
+
+
+def _named(name, defaults, overrides) -> ml_collections.ConfigDict:
+  unknown = sorted(set(overrides) - set(defaults))
+  if unknown:
+    raise ValueError(
+      f'{name} has no field {", ".join(unknown)}; '
+      f'there are: {", ".join(defaults)}.'
+    )
+  return ml_collections.ConfigDict({'name': name, **defaults, **overrides})

@@ -1,0 +1,203 @@
+"""Prepared data sets, and the batch of any step.
+
+The batch of step n is a pure function of n: resuming needs the step alone, and
+works on another number of devices or processes.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import pathlib
+from collections.abc import Iterator, Mapping
+
+import grain
+import numpy as np
+import tensorflow_datasets as tfds
+
+from radio_ssl.data import examples
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSet:
+  """A data set on disk, opened without the code that built it.
+
+  Attributes:
+    directory: `<data_dir>/<name>/<config>/<version>`.
+    geometry: what all its images share.
+    label_names: class names in the order of the labels; None without labels.
+    num_examples: of each split.
+  """
+
+  directory: pathlib.Path
+  geometry: examples.Geometry
+  label_names: tuple[str, ...] | None
+  num_examples: Mapping[str, int]
+
+  @functools.cached_property
+  def _builder(self):
+    return tfds.builder_from_directory(self.directory)
+
+  def source(self, split: str):
+    """Random access to the decoded examples of a split or slice of one.
+
+    Raises:
+      ValueError: no such split.
+    """
+    name = split.split('[')[0]
+    if name not in self.num_examples:
+      raise ValueError(
+        f'{self.directory}: no split {name!r}; '
+        f'there are: {", ".join(self.num_examples)}.'
+      )
+    return self._builder.as_data_source(split)
+
+  @functools.cached_property
+  def fingerprint(self) -> str:
+    """SHA-256 over the description of the data set and its shards' sizes."""
+    digest = hashlib.sha256()
+    for path in sorted(self.directory.iterdir()):
+      digest.update(f'{path.name} {path.stat().st_size}\n'.encode())
+      if path.suffix == '.json':
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def open_dataset(directory: str | pathlib.Path) -> DataSet:
+  """Opens a finished data set.
+
+  Args:
+    directory: holds `dataset_info.json`.
+
+  Raises:
+    ValueError: nothing there, not finished, or not images of this project.
+  """
+  directory = pathlib.Path(directory)
+  if not (directory / 'dataset_info.json').is_file():
+    raise ValueError(
+      f'{directory}: no finished data set (dataset_info.json is missing). '
+      'Build it: python -m tfds_builders.build NAME --data_dir DIR.'
+    )
+  builder = tfds.builder_from_directory(directory)
+  image = builder.info.features.get('image')
+  if image is None or len(image.shape) != 3 or None in image.shape:
+    raise ValueError(
+      f'{directory}: feature "image" is {image}; wanted one of fixed shape '
+      '[H, W, 1].'
+    )
+  height, width, channels = image.shape
+  if channels != 1:
+    raise ValueError(
+      f'{directory}: images have {channels} channels; wanted 1 (total '
+      'intensity).'
+    )
+  metadata = builder.info.metadata or {}
+  label = builder.info.features.get('label')
+  return DataSet(
+    directory=directory,
+    geometry=examples.Geometry(
+      height=height,
+      width=width,
+      dtype=np.dtype(image.np_dtype).name,
+      pixel_scale_arcsec=metadata.get('pixel_scale_arcsec'),
+      beam_major_arcsec=metadata.get('beam_major_arcsec'),
+    ),
+    label_names=None if label is None else tuple(label.names),
+    num_examples={
+      name: split.num_examples for name, split in builder.info.splits.items()
+    },
+  )
+
+
+def to_example(index: int, record: Mapping) -> dict[str, np.ndarray]:
+  """What the device needs of one record.
+
+  Args:
+    index: number of the record in its split.
+    record: features as in `radio_ssl.data.examples.features`.
+
+  Returns:
+    image [H, W, 1] as stored; background and rms, float32 in the image's unit
+    (0 and 1 for 8-bit pictures, which carry none); index; label where there is
+    one.
+  """
+  image = record['image']
+  counts = image.dtype == np.uint8
+  example = {
+    'image': image,
+    'background': np.float32(0 if counts else record['background_jy_beam']),
+    'rms': np.float32(1 if counts else record['rms_jy_beam']),
+    'index': np.int32(index),
+  }
+  if 'label' in record:
+    example['label'] = np.int32(record['label'])
+  return example
+
+
+class _Numbered:
+  """A random-access source whose elements know their own number."""
+
+  def __init__(self, source):
+    self._source = source
+
+  def __len__(self):
+    return len(self._source)
+
+  def __getitem__(self, index):
+    return to_example(int(index), self._source[int(index)])
+
+
+def train_batches(
+  dataset: DataSet,
+  split: str,
+  *,
+  batch_size: int,
+  seed: int,
+  first_step: int = 0,
+  process_index: int = 0,
+  process_count: int = 1,
+  num_threads: int = 4,
+  prefetch: int = 4,
+) -> Iterator[dict[str, np.ndarray]]:
+  """Shuffled batches without end; every epoch in its own order.
+
+  Args:
+    dataset: to read.
+    split: of it.
+    batch_size: images over all processes.
+    seed: of the order.
+    first_step: the step that the first batch is for.
+    process_index: p of P: gets rows [p N / P, (p + 1) N / P) of each batch.
+    process_count: P.
+    num_threads: that read and decode.
+    prefetch: batches ready beforehand.
+
+  Returns:
+    An iterator over {'image' [B', H, W, 1], 'background' [B'], 'rms' [B'],
+    'index' [B'], 'row' [B'] (in the global batch), 'label' [B'] if any}.
+
+  Raises:
+    ValueError: fewer examples than a batch, or rows that do not divide.
+  """
+  source = _Numbered(dataset.source(split))
+  if len(source) < batch_size:
+    raise ValueError(
+      f'{dataset.directory}: split {split!r} has {len(source)} examples, '
+      f'fewer than config.batch_size = {batch_size}; lower it.'
+    )
+  if batch_size % process_count:
+    raise ValueError(
+      f'config.batch_size = {batch_size} does not divide over {process_count} '
+      'processes.'
+    )
+  local_size = batch_size // process_count
+  order = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
+  batches = order.batch(local_size, drop_remainder=True)
+  # Element n of every P-th batch, from the p-th on: exactly row block p of the
+  # global batch of step n.
+  mine = batches[first_step * process_count + process_index :: process_count]
+  options = grain.ReadOptions(
+    num_threads=num_threads, prefetch_buffer_size=prefetch
+  )
+  first_row = process_index * local_size
+  row = np.arange(first_row, first_row + local_size, dtype=np.int32)
+  return (b | {'row': row} for b in mine.to_iter_dataset(options))

@@ -1,0 +1,320 @@
+"""The training loop: joins data, views, objective, step, checkpoints, log."""
+
+import dataclasses
+import json
+import pathlib
+import signal
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+from clu import parameter_overview
+from jax.experimental import multihost_utils
+
+import radio_ssl
+from radio_ssl import checkpoints, progress
+from radio_ssl.augment import inputs, views
+from radio_ssl.data import pipeline
+from radio_ssl.models import base as models
+from radio_ssl.objectives import base as objectives
+from radio_ssl.train import optimizers, schedules
+from radio_ssl.train import state as train_state
+from radio_ssl.train import step as train_step
+
+# EX_TEMPFAIL of sysexits.h: stopped by SIGTERM with everything saved; the same
+# command goes on.
+EXIT_INTERRUPTED = 75
+
+# Fields that may change when a run goes on: they do not change its result. The
+# data set is compared by its fingerprint.
+_FREE_FIELDS = (
+  'data',
+  'log_every',
+  'save_every',
+  'keep',
+  'monitor',
+  'eval_after',
+  'eval_baselines',
+)
+
+
+class Interrupted(Exception):
+  """SIGTERM came; the state was saved."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """All that follows from a config and a data set, before any compile."""
+
+  objective: Any
+  make_views: Callable
+  tx: Any
+  lr_schedule: Callable
+  num_steps: int
+  steps_per_epoch: int
+
+
+def plan(config, dataset: pipeline.DataSet, *, axis_name: str | None) -> Run:
+  """Builds the parts of a run; every bad field is refused here.
+
+  Args:
+    config: as `configs/base.py` documents it.
+    dataset: of the images.
+    axis_name: the mapped axis, or None.
+
+  Raises:
+    ValueError: one line that names field, value and remedy.
+  """
+  num_examples = len(dataset.source(config.data.split))
+  steps_per_epoch = num_examples // config.batch_size
+  if not steps_per_epoch:
+    raise ValueError(
+      f'{dataset.directory}: {num_examples} images are fewer than '
+      f'config.batch_size = {config.batch_size}; lower it.'
+    )
+  num_steps = config.num_steps or config.num_epochs * steps_per_epoch
+  lr_schedule = schedules.warmup_cosine(
+    schedules.scaled_lr(config.optimizer.lr, config.batch_size),
+    warmup_steps=config.warmup_epochs * steps_per_epoch,
+    num_steps=num_steps,
+    final_fraction=config.final_lr_fraction,
+  )
+  objective = objectives.make(
+    config.objective,
+    encoder=models.make_encoder(config.encoder, axis_name=axis_name),
+    axis_name=axis_name,
+    num_steps=num_steps,
+    steps_per_epoch=steps_per_epoch,
+    num_examples=num_examples,
+    batch_size=config.batch_size,
+  )
+  return Run(
+    objective=objective,
+    make_views=_views(config, objective, dataset),
+    tx=optimizers.parse(config.optimizer).make(lr_schedule),
+    lr_schedule=lr_schedule,
+    num_steps=num_steps,
+    steps_per_epoch=steps_per_epoch,
+  )
+
+
+def _views(config, objective, dataset) -> Callable:
+  given, wanted = set(config.views), set(objective.views)
+  if given != wanted:
+    raise ValueError(
+      f'config.views has the groups {sorted(given)}; '
+      f'{config.objective.name} wants {sorted(wanted)}.'
+    )
+  image_input = inputs.Input(**config.input)
+  inputs.validate(image_input, dataset.geometry)
+  groups = {
+    name: views.ViewGroup(**config.views[name]) for name in config.views
+  }
+  return views.make_views(
+    image_input, groups, objective.views, dataset.geometry
+  )
+
+
+def run(
+  config, workdir: pathlib.Path, dataset: pipeline.DataSet, monitor: Callable
+) -> pathlib.Path:
+  """Trains until the end, from the newest good checkpoint if there is one.
+
+  Args:
+    config: an `ml_collections.ConfigDict`, as `configs/base.py` documents it.
+    workdir: of the run; `config.json`, `metrics.jsonl` and `checkpoints/`.
+    dataset: of the images.
+    monitor: (params, model_state) -> {name: score} on a labelled set.
+
+  Returns:
+    The folder of the checkpoints.
+
+  Raises:
+    ValueError: a bad field, or a workdir of another run.
+    FloatingPointError: a loss or parameter is not finite; names the step.
+    Interrupted: SIGTERM came and the state was saved.
+  """
+  devices = jax.local_devices()
+  if config.batch_size % jax.device_count():
+    raise ValueError(
+      f'config.batch_size = {config.batch_size} does not divide over '
+      f'{jax.device_count()} devices.'
+    )
+  parts = plan(config, dataset, axis_name=train_step.AXIS)
+  step_fn, place = train_step.data_parallel(
+    train_step.make_train_step(
+      parts.objective,
+      parts.make_views,
+      parts.tx,
+      lr_schedule=parts.lr_schedule,
+      monitor_every=config.log_every,
+      axis_name=train_step.AXIS,
+    ),
+    devices,
+  )
+  meta = describe(config, dataset)
+  state = initial_state(config, parts, dataset)
+  saved = checkpoints.Checkpoints(workdir / 'checkpoints', keep=config.keep)
+  restored = saved.restore(state)
+  if restored is not None:
+    state, old_meta = restored
+    _check_same_run(old_meta, meta, workdir)
+  elif jax.process_index() == 0:
+    (workdir / 'config.json').write_text(json.dumps(meta, indent=2) + '\n')
+  _announce(parts, dataset, state, restored is not None)
+  loop = _Loop(config, parts, saved, meta, monitor)
+  try:
+    loop(place(state), step_fn, dataset, workdir)
+  finally:
+    saved.close()
+  return workdir / 'checkpoints'
+
+
+def initial_state(
+  config, parts: Run, dataset: pipeline.DataSet
+) -> train_state.TrainState:
+  """The state of step 0, from a batch of two blank images."""
+  geometry = dataset.geometry
+  blank = {
+    'image': np.zeros((2, geometry.height, geometry.width, 1), geometry.dtype),
+    'background': np.zeros(2, np.float32),
+    'rms': np.ones(2, np.float32),
+    'row': np.arange(2, dtype=np.int32),
+  }
+
+  @jax.jit
+  def create(rng):
+    batch = {'views': parts.make_views(blank, rng), 'index': blank['row']}
+    return train_state.create(parts.objective, parts.tx, rng, batch)
+
+  return create(jax.random.key(config.seed))
+
+
+def describe(config, dataset: pipeline.DataSet) -> dict[str, Any]:
+  """What is saved with every checkpoint, ready for JSON."""
+  return {
+    'config': json.loads(config.to_json_best_effort()),
+    'package_version': radio_ssl.__version__,
+    'commit': checkpoints.commit(),
+    'dataset': {
+      'directory': str(dataset.directory),
+      'fingerprint': dataset.fingerprint,
+      'geometry': dataclasses.asdict(dataset.geometry),
+    },
+  }
+
+
+def _check_same_run(old: Mapping, new: Mapping, workdir) -> None:
+  def binding(meta):
+    config = {k: v for k, v in meta['config'].items() if k not in _FREE_FIELDS}
+    return config | {'dataset': meta['dataset']['fingerprint']}
+
+  changed = checkpoints.differences(binding(old), binding(new))
+  if changed:
+    raise ValueError(
+      f'{workdir} holds a run of another config ({"; ".join(changed)}): '
+      'give a new --workdir, or set the fields back.'
+    )
+
+
+def _announce(parts: Run, dataset, state, resumed: bool) -> None:
+  logging.info(
+    'Parameters:\n%s', parameter_overview.get_parameter_overview(state.params)
+  )
+  logging.info(
+    '%s %d steps of %d an epoch, on %d devices of %d processes; data %s %s.',
+    f'Going on after step {int(state.step)} of' if resumed else 'Training',
+    parts.num_steps,
+    parts.steps_per_epoch,
+    jax.device_count(),
+    jax.process_count(),
+    dataset.directory,
+    dict(dataset.num_examples),
+  )
+
+
+class _Loop:
+  """The steps of one process, with their clocks."""
+
+  def __init__(self, config, parts, saved, meta, monitor):
+    self._config = config
+    self._last = parts.num_steps
+    self._saved = saved
+    self._meta = meta
+    self._monitor = monitor
+    self._terminated = False
+
+  def __call__(self, state, step_fn, dataset, workdir) -> None:
+    first_step = int(state.step)
+    log = progress.MetricsLog(
+      workdir,
+      first_step=first_step,
+      num_steps=self._last,
+      writer=jax.process_index() == 0,
+    )
+    batches = pipeline.train_batches(
+      dataset,
+      self._config.data.split,
+      batch_size=self._config.batch_size,
+      seed=self._config.seed,
+      first_step=first_step,
+      process_index=jax.process_index(),
+      process_count=jax.process_count(),
+      num_threads=self._config.data.num_threads,
+    )
+    if jax.process_count() == 1:
+      # Across processes JAX's own coordination service listens to SIGTERM.
+      signal.signal(signal.SIGTERM, self._on_sigterm)
+    try:
+      self._steps(state, step_fn, batches, log, first_step)
+    finally:
+      log.close()
+
+  def _on_sigterm(self, signum, frame) -> None:
+    del signum, frame
+    self._terminated = True
+
+  def _steps(self, state, step_fn, batches, log, first_step) -> None:
+    sent = None
+    for step in range(first_step + 1, self._last + 1):
+      state, metrics = step_fn(state, next(batches))
+      # While this step runs, the one before is logged: the loop never waits
+      # for what it just sent, and never runs further ahead than that.
+      self._log(log, sent)
+      if step == first_step + 1:
+        jax.block_until_ready(metrics)
+        log.start_clock(step)
+      sent = step, metrics
+      stop = self._must_stop(step)
+      if stop or progress.due(step, self._config.save_every, self._last):
+        self._log(log, sent)
+        sent = None
+        self._saved.save(state, self._meta)
+      if progress.due(step, self._config.monitor.every, self._last):
+        log.write(step, self._monitor(state.params, state.model_state))
+      if stop and step < self._last:
+        raise Interrupted(f'SIGTERM: saved after step {step}.')
+
+  def _log(self, log, sent) -> None:
+    """Waits for a step that was sent; writes its metrics if they are due."""
+    if sent is None:
+      return
+    step, metrics = sent
+    bad = int(metrics['first_nonfinite_step'])
+    if bad >= 0:
+      raise FloatingPointError(
+        f'Loss or parameters are not finite since step {bad}: lower '
+        'config.optimizer.lr, or look at the images of that step.'
+      )
+    if step == 1 or progress.due(step, self._config.log_every, self._last):
+      values = {k: float(v) for k, v in metrics.items()}
+      del values['first_nonfinite_step']
+      log.write(step, values)
+
+  def _must_stop(self, step: int) -> bool:
+    if jax.process_count() == 1:
+      return self._terminated
+    # All processes stop after the same step, whoever got the signal first.
+    return multihost_utils.reached_preemption_sync_point(step)
