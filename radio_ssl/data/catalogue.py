@@ -1,0 +1,229 @@
+"""Source catalogues: VOTable, FITS, CSV or ECSV, under any usual column names."""
+
+import dataclasses
+import pathlib
+import warnings
+from collections.abc import Mapping
+
+import astropy.coordinates
+import astropy.table
+import astropy.units as u
+import numpy as np
+
+# For each of our columns: names it goes by, compared in lower case.
+_NAMES = {
+  'ra_deg': 'ra_deg ra raj2000 _raj2000 ra_icrs ra_j2000 ra2000 alpha_j2000 '
+  'radeg ra_hms right_ascension',
+  'dec_deg': 'dec_deg dec dej2000 _dej2000 decj2000 de_icrs dec_icrs dec_j2000 '
+  'dec2000 delta_j2000 decdeg dec_dms declination',
+  'source_size_arcsec': 'source_size_arcsec size_arcsec size las las_arcsec '
+  'maj maj_axis major majaxis angular_size',
+  'flux_jy': 'flux_jy total_flux flux int_flux flux_int fint sint stotal',
+  'redshift': 'redshift z zsp z_spec zspec',
+  'label': 'label class morphology type',
+  'name': 'name source_name source_id component_name id source island_id',
+}
+_UNITS = {
+  'ra_deg': u.deg,
+  'dec_deg': u.deg,
+  'source_size_arcsec': u.arcsec,
+  'flux_jy': u.Jy,
+}
+_FORMATS = {
+  '.csv': 'ascii.csv',
+  '.vot': 'votable',
+  '.votable': 'votable',
+  '.xml': 'votable',
+  '.vo': 'votable',
+}
+
+
+class CatalogueError(ValueError):
+  """A catalogue that cannot be used; one line: file, value, remedy."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Catalogue:
+  """N sources; all arrays are [N] and in the order of the file.
+
+  Attributes:
+    path: where they come from.
+    ra_deg: float64, ICRS.
+    dec_deg: float64, ICRS.
+    source_size_arcsec: float64, NaN where unknown.
+    flux_jy: float64, NaN where unknown.
+    redshift: float64, NaN where unknown.
+    label: str, or None for a catalogue without classes.
+    name: str, unique; made from the position where the file names none.
+  """
+
+  path: pathlib.Path
+  ra_deg: np.ndarray
+  dec_deg: np.ndarray
+  source_size_arcsec: np.ndarray
+  flux_jy: np.ndarray
+  redshift: np.ndarray
+  label: np.ndarray | None
+  name: np.ndarray
+
+  def __len__(self) -> int:
+    return len(self.ra_deg)
+
+  def take(self, rows: np.ndarray) -> 'Catalogue':
+    """The sources of some rows (indices or a mask)."""
+    fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+    return Catalogue(
+      **{
+        key: value[rows] if isinstance(value, np.ndarray) else value
+        for key, value in fields.items()
+      }
+    )
+
+
+def read(
+  path: str | pathlib.Path, *, columns: Mapping[str, str] | None = None
+) -> Catalogue:
+  """Reads a catalogue.
+
+  Columns are converted from the unit they declare; without one, positions are
+  degrees (or sexagesimal text, RA in hours), sizes arcsec, fluxes Jy.
+
+  Args:
+    path: .csv, .ecsv, .fits, .vot, .xml, and what else astropy.table knows.
+    columns: our name -> the file's, for columns not found by their usual names.
+
+  Raises:
+    CatalogueError: one line with file, value and remedy.
+  """
+  path = pathlib.Path(path)
+  table = _table(path)
+  found = _columns(path, table, columns or {})
+  if not len(table):
+    raise CatalogueError(f'{path}: no rows. Wanted one source or more.')
+  values = {
+    key: _numbers(path, table, found.get(key), key)
+    for key in ('source_size_arcsec', 'flux_jy', 'redshift')
+  }
+  values['ra_deg'], values['dec_deg'] = _positions(path, table, found)
+  label = found.get('label')
+  return Catalogue(
+    path=path,
+    label=None if label is None else _text(table[label]),
+    name=_unique_names(table, found.get('name'), values),
+    **values,
+  )
+
+
+def _table(path: pathlib.Path) -> astropy.table.Table:
+  if not path.is_file():
+    raise CatalogueError(f'{path}: no such file. Check the path.')
+  try:
+    with warnings.catch_warnings():
+      warnings.simplefilter('ignore')
+      return astropy.table.Table.read(
+        path, format=_FORMATS.get(path.suffix.lower())
+      )
+  except Exception as error:  # every format raises its own classes.
+    reason = ' '.join(str(error).split())[:160] or type(error).__name__
+    raise CatalogueError(
+      f'{path}: not a readable table ({reason}). Wanted VOTable, FITS, CSV or '
+      'ECSV with a header line.'
+    ) from error
+
+
+def _columns(
+  path: pathlib.Path, table: astropy.table.Table, given: Mapping[str, str]
+) -> dict[str, str]:
+  """Our column name -> the file's."""
+  if unknown := set(given) - set(_NAMES):
+    raise CatalogueError(
+      f'{path}: no column of ours is called {sorted(unknown)[0]!r}; there are: '
+      f'{", ".join(_NAMES)}.'
+    )
+  lower = {name.lower(): name for name in reversed(table.colnames)}
+  found = {}
+  for key, names in _NAMES.items():
+    for name in [given[key].lower()] if key in given else names.split():
+      if name in lower:
+        found[key] = lower[name]
+        break
+  for key in {'ra_deg', 'dec_deg', *given} - set(found):
+    raise CatalogueError(
+      f'{path}: no column {given.get(key, key)!r} among '
+      f'{", ".join(table.colnames)}. Name it with columns={{{key!r}: ...}} '
+      f'(--columns {key}=NAME).'
+    )
+  return found
+
+
+def _numbers(
+  path: pathlib.Path, table: astropy.table.Table, column: str | None, key: str
+) -> np.ndarray:
+  if column is None:
+    return np.full(len(table), np.nan)
+  try:
+    values = np.ma.filled(np.ma.asarray(table[column]).astype(float), np.nan)
+    unit = table[column].unit
+    if unit is not None and key in _UNITS:
+      values = (values * u.Unit(unit)).to_value(_UNITS[key])
+    return np.asarray(values, np.float64)
+  except (ValueError, TypeError, u.UnitsError) as error:
+    raise CatalogueError(
+      f'{path}: column {column!r} is not numbers in a unit of '
+      f'{_UNITS.get(key, "none")} ({str(error)[:80]}). Correct it or name '
+      f'another (--columns {key}=NAME).'
+    ) from error
+
+
+def _positions(
+  path: pathlib.Path, table: astropy.table.Table, found: Mapping[str, str]
+) -> tuple[np.ndarray, np.ndarray]:
+  """Right ascension in [0, 360) and declination, degrees."""
+  ra, dec = found['ra_deg'], found['dec_deg']
+  if table[ra].dtype.kind in 'UOS':
+    try:
+      sky = astropy.coordinates.SkyCoord(
+        _text(table[ra]), _text(table[dec]), unit=(u.hourangle, u.deg)
+      )
+    except ValueError as error:
+      raise CatalogueError(
+        f'{path}: columns {ra!r} and {dec!r} do not read as sexagesimal '
+        f'positions ({str(error)[:80]}). Wanted hh:mm:ss and dd:mm:ss, or '
+        'degrees.'
+      ) from error
+    return sky.ra.deg, sky.dec.deg
+  ra_deg = _numbers(path, table, ra, 'ra_deg')
+  dec_deg = _numbers(path, table, dec, 'dec_deg')
+  bad = ~(np.isfinite(ra_deg) & (np.abs(dec_deg) <= 90))
+  if bad.any():
+    row = int(np.argmax(bad))
+    raise CatalogueError(
+      f'{path}: row {row + 1} is at RA {ra_deg[row]}, Dec {dec_deg[row]}; '
+      'wanted degrees with |Dec| <= 90. Correct or remove it.'
+    )
+  return ra_deg % 360, dec_deg
+
+
+def _text(column: astropy.table.Column) -> np.ndarray:
+  values = np.ma.filled(column, '') if np.ma.isMA(column) else column
+  return np.array(
+    [v.decode() if isinstance(v, bytes) else str(v) for v in values], str
+  )
+
+
+def _unique_names(
+  table: astropy.table.Table,
+  column: str | None,
+  values: Mapping[str, np.ndarray],
+) -> np.ndarray:
+  if column is not None:
+    names = _text(table[column])
+  else:
+    places = zip(values['ra_deg'], values['dec_deg'], strict=True)
+    names = np.array([f'{ra:010.6f}{dec:+010.6f}' for ra, dec in places])
+  seen: dict[str, int] = {}
+  unique = []
+  for name in names:
+    seen[name] = seen.get(name, 0) + 1
+    unique.append(name if seen[name] == 1 else f'{name}#{seen[name]}')
+  return np.array(unique)

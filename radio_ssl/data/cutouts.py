@@ -1,0 +1,241 @@
+"""Pieces of an image: sliding-window tiles and source-centred cutouts.
+
+Tiles are whole pixels of the image, untouched. A cutout is drawn on its own
+north-up tangent grid centred on the source, so that rotated, Galactic and wide
+images give the same picture of it. Pixels are a surface brightness (Jy/beam):
+resampling keeps their values, whatever the size of the new pixels.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+import scipy.interpolate
+import scipy.ndimage
+
+from radio_ssl.data import fits
+
+# Cubic splines forget a pixel's value after about this many pixels.
+_SPLINE_MARGIN_PIX = 8
+# The grid of a cutout is found exactly on this many nodes a side.
+_NODES = 9
+# A cutout this close to whole pixels is copied, not interpolated.
+_COPY_WITHIN_PIX = 0.05
+# Low-pass before larger pixels: sigma of the new pixel's response, in new
+# pixels. A point source then keeps its sum to 1 % wherever it falls.
+_LOW_PASS_SIGMA = 0.6
+
+
+@dataclasses.dataclass(frozen=True)
+class Cutout:
+  """A piece of an image.
+
+  Attributes:
+    pixels_jy_beam: float32 [y, x], NaN where nothing was measured.
+    surroundings_jy_beam: the same on a frame that is up to twice as wide, for
+      noise estimates; on the same pixel scale.
+    ra_deg: ICRS position of the centre, pixel ((W - 1) / 2, (H - 1) / 2).
+    dec_deg: as ra_deg.
+    pixel_scale_arcsec: side of a pixel.
+  """
+
+  pixels_jy_beam: np.ndarray
+  surroundings_jy_beam: np.ndarray
+  ra_deg: float
+  dec_deg: float
+  pixel_scale_arcsec: float
+
+
+def tile_corners(length: int, size: int, stride: int) -> list[int]:
+  """First pixels of the tiles along one axis.
+
+  Tiles lie wholly inside. Where the stride does not end at the edge, a last
+  tile is moved back to end there, so that every pixel is in some tile.
+
+  Args:
+    length: of the image's axis, in pixels.
+    size: of a tile.
+    stride: from one tile to the next.
+
+  Returns:
+    Ascending; empty where the image is smaller than a tile.
+  """
+  if size < 1 or stride < 1:
+    raise ValueError(f'tile {size} and stride {stride} must be 1 or more')
+  if length < size:
+    return []
+  corners = list(range(0, length - size + 1, stride))
+  if corners[-1] != length - size:
+    corners.append(length - size)
+  return corners
+
+
+def tiles(
+  image: fits.Image, *, size: int, stride: int, max_missing: float = 0.1
+) -> Iterator[Cutout]:
+  """Sliding-window tiles in the image's own pixels, from the first row up.
+
+  Args:
+    image: what to cut.
+    size: side of a tile in pixels.
+    stride: step between tiles in pixels; `tile_corners` tells the edge rule.
+    max_missing: tiles with a larger fraction of NaN pixels are left out.
+
+  Yields:
+    Tiles with the orientation of the image; mirrored where the image has east
+    on the right.
+  """
+  height, width = image.pixels_jy_beam.shape
+  corners = [
+    (y, x)
+    for y in tile_corners(height, size, stride)
+    for x in tile_corners(width, size, stride)
+  ]
+  if not corners:
+    return
+  missing = np.isnan(image.pixels_jy_beam)
+  corners = [
+    (y, x)
+    for y, x in corners
+    if missing[y : y + size, x : x + size].mean() <= max_missing
+  ]
+  if not corners:
+    return
+  ys, xs = np.array(corners, float).T + (size - 1) / 2
+  ras, decs = fits.pixel_to_sky(image.wcs, xs, ys)
+  step = -1 if np.linalg.det(image.wcs.pixel_scale_matrix) > 0 else 1
+  around = size // 2
+  for (y, x), ra, dec in zip(corners, ras, decs, strict=True):
+    rows = slice(max(0, y - around), y + size + around)
+    columns = slice(max(0, x - around), x + size + around)
+    yield Cutout(
+      pixels_jy_beam=image.pixels_jy_beam[y : y + size, x : x + size][
+        :, ::step
+      ].copy(),
+      surroundings_jy_beam=image.pixels_jy_beam[rows, columns],
+      ra_deg=float(ra),
+      dec_deg=float(dec),
+      pixel_scale_arcsec=image.pixel_scale_arcsec,
+    )
+
+
+def cutout(
+  image: fits.Image,
+  *,
+  ra_deg: float,
+  dec_deg: float,
+  size_pix: int,
+  field_arcsec: float | None = None,
+) -> Cutout:
+  """The field around a position: north up, east left, the position central.
+
+  Where the wanted grid falls on the image's own pixels these are copied; else
+  values come from a cubic spline, which is near exact for images that sample
+  their beam. Larger pixels are low-passed first. NaN pixels take their
+  neighbourhood's median for the spline and are NaN again in the result, as is
+  what lies outside the image.
+
+  Args:
+    image: what to cut.
+    ra_deg: ICRS.
+    dec_deg: ICRS.
+    size_pix: side of the result in pixels.
+    field_arcsec: side of the result on the sky; None keeps the image's pixels.
+
+  Returns:
+    The cutout; all NaN where the position is outside the image.
+  """
+  scale = image.pixel_scale_arcsec
+  if field_arcsec is not None:
+    scale = field_arcsec / size_pix
+  margin = size_pix // 2
+  y, x = _grid(image, ra_deg, dec_deg, size_pix + 2 * margin, scale)
+  frame = _sample(image.pixels_jy_beam, y, x, scale / image.pixel_scale_arcsec)
+  inner = slice(margin, margin + size_pix)
+  return Cutout(
+    pixels_jy_beam=frame[inner, inner].copy(),
+    surroundings_jy_beam=frame,
+    ra_deg=ra_deg,
+    dec_deg=dec_deg,
+    pixel_scale_arcsec=scale,
+  )
+
+
+def _grid(
+  image: fits.Image, ra_deg: float, dec_deg: float, size: int, scale: float
+) -> tuple[np.ndarray, np.ndarray]:
+  """(y, x) in the image of every pixel of a tangent grid: [size, size] each."""
+  half = (size - 1) / 2
+  nodes = np.linspace(-half, half, _NODES)
+  east, north = np.meshgrid(-nodes * scale, nodes * scale)
+  ra, dec = _from_tangent(ra_deg, dec_deg, east / 3600, north / 3600)
+  x, y = fits.sky_to_pixel(image.wcs, ra, dec)
+  if not (np.isfinite(x).all() and np.isfinite(y).all()):
+    return np.full((size, size), np.nan), np.full((size, size), np.nan)
+  # The map is smooth: a cubic through 9 x 9 nodes is exact to far below a
+  # hundredth of a pixel, and 1000 times cheaper than the map itself.
+  steps = np.arange(size) - half
+  return tuple(
+    scipy.interpolate.RectBivariateSpline(nodes, nodes, values)(steps, steps)
+    for values in (y, x)
+  )
+
+
+def _from_tangent(
+  ra_deg: float, dec_deg: float, east_deg: np.ndarray, north_deg: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """Sky positions of offsets in the tangent plane (gnomonic projection)."""
+  xi, eta = np.radians(east_deg), np.radians(north_deg)
+  sin, cos = np.sin(np.radians(dec_deg)), np.cos(np.radians(dec_deg))
+  across = cos - eta * sin
+  ra = ra_deg + np.degrees(np.arctan2(xi, across))
+  dec = np.degrees(np.arctan2(sin + eta * cos, np.hypot(xi, across)))
+  return ra % 360, dec
+
+
+def _sample(
+  pixels: np.ndarray, y: np.ndarray, x: np.ndarray, ratio: float
+) -> np.ndarray:
+  """Values at (y, x): float32, NaN outside and where data are missing."""
+  result = np.full(y.shape, np.nan, np.float32)
+  if not np.isfinite(y[0, 0]):
+    return result
+  low_pass = _LOW_PASS_SIGMA * np.sqrt(max(0.0, ratio**2 - 1))
+  margin = _SPLINE_MARGIN_PIX + int(np.ceil(4 * low_pass))
+  y0, y1 = _window(y, margin, pixels.shape[0])
+  x0, x1 = _window(x, margin, pixels.shape[1])
+  if y0 >= y1 or x0 >= x1:
+    return result
+  window = pixels[y0:y1, x0:x1]
+  missing = np.isnan(window)
+  if missing.all():
+    return result
+  y, x = y - y0, x - x0
+  inside = (y > -0.5) & (y < y1 - y0 - 0.5) & (x > -0.5) & (x < x1 - x0 - 0.5)
+  whole_y, whole_x = np.rint(y), np.rint(x)
+  if max(abs(y - whole_y).max(), abs(x - whole_x).max()) < _COPY_WITHIN_PIX:
+    at = whole_y[inside].astype(int), whole_x[inside].astype(int)
+    result[inside] = window[at]
+    return result
+  filled = np.where(missing, np.nanmedian(window), window)
+  weight = (~missing).astype(np.float32)
+  if low_pass > 0:
+    weight = scipy.ndimage.gaussian_filter(weight, low_pass, mode='nearest')
+    # Normalised by the weight, missing pixels pull on nothing.
+    smooth = scipy.ndimage.gaussian_filter(
+      np.where(missing, 0, window), low_pass, mode='nearest'
+    )
+    seen = weight > 1e-3
+    filled[seen] = smooth[seen] / weight[seen]
+  at = np.stack([y, x])
+  values = scipy.ndimage.map_coordinates(filled, at, order=3, mode='nearest')
+  inside &= (
+    scipy.ndimage.map_coordinates(weight, at, order=1, mode='nearest') > 0.5
+  )
+  result[inside] = values[inside]
+  return result
+
+
+def _window(at: np.ndarray, margin: int, length: int) -> tuple[int, int]:
+  low, high = int(np.floor(at.min())), int(np.ceil(at.max()))
+  return max(0, low - margin), min(length, high + margin + 1)

@@ -1,0 +1,1 @@
+"""Any radio FITS images as a data set."""

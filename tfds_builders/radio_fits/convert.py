@@ -1,0 +1,249 @@
+"""From radio FITS images to examples: the way every survey goes in.
+
+`convert` is a generator of plain Python: builders of simulated or downloaded
+surveys call it on the files that they made.
+"""
+
+import dataclasses
+import pathlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from radio_ssl.data import catalogue as catalogues
+from radio_ssl.data import cutouts, examples, exclusion, fits, noise
+
+
+@dataclasses.dataclass(frozen=True)
+class Tiles:
+  """Sliding-window tiles in the image's own pixels."""
+
+  size_pix: int = 150
+  stride_pix: int = 75
+  max_missing: float = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Cutouts:
+  """Squares around catalogued sources, [size_pix, size_pix].
+
+  Attributes:
+    size_pix: side in pixels.
+    field_arcsec: the same angle for all; None, with `source_factor` None too,
+      keeps the pixels of the image.
+    source_factor: the field is this many times the source's size (the paper:
+      2.5), but never less than `min_field_arcsec`.
+    min_field_arcsec: see `source_factor`; also for sources of unknown size.
+    max_missing: cutouts with a larger fraction of NaN pixels are left out.
+    allow_coarse_pixels: permits pixels larger than half the beam.
+  """
+
+  size_pix: int = 150
+  field_arcsec: float | None = None
+  source_factor: float | None = None
+  min_field_arcsec: float = 60.0
+  max_missing: float = 0.1
+  allow_coarse_pixels: bool = False
+
+
+@dataclasses.dataclass
+class Report:
+  """What `convert` did; filled in while it runs.
+
+  Attributes:
+    images: files converted.
+    examples: examples made.
+    skipped: file -> reason, for bad files passed over with skip_bad.
+    excluded: tiles or cutouts dropped for an excluded source in them.
+    missing: tiles or cutouts dropped for their NaN pixels.
+    outside: catalogue sources in no image.
+    unsized: sources of unknown size that got min_field_arcsec.
+    pixel_scales_arcsec: distinct values seen.
+    beams_major_arcsec: distinct values seen.
+  """
+
+  images: int = 0
+  examples: int = 0
+  skipped: dict[str, str] = dataclasses.field(default_factory=dict)
+  excluded: int = 0
+  missing: int = 0
+  outside: int = 0
+  unsized: int = 0
+  pixel_scales_arcsec: set[float] = dataclasses.field(default_factory=set)
+  beams_major_arcsec: set[float] = dataclasses.field(default_factory=set)
+
+  def metadata(self) -> dict[str, Any]:
+    """What goes into the metadata of the data set, JSON-ready."""
+    values = dataclasses.asdict(self)
+    scales = values.pop('pixel_scales_arcsec')
+    beams = values.pop('beams_major_arcsec')
+    values['pixel_scale_arcsec'] = examples.shared(scales)
+    values['beam_major_arcsec'] = examples.shared(beams)
+    return values
+
+
+def convert(
+  paths: Sequence[str | pathlib.Path],
+  shape: Tiles | Cutouts,
+  *,
+  catalogue: catalogues.Catalogue | None = None,
+  exclude: catalogues.Catalogue | None = None,
+  unit: str | None = None,
+  beam_arcsec: float | None = None,
+  skip_bad: bool = False,
+  labelled: bool = False,
+  report: Report | None = None,
+  progress: Callable[[str], None] | None = None,
+) -> Iterator[tuple[str, dict[str, Any]]]:
+  """Examples of images, one at a time.
+
+  A source in several images is cut from the one in which it lies farthest from
+  the edge, and from the next one where that has too many missing pixels.
+
+  Args:
+    paths: the FITS files.
+    shape: how to cut.
+    catalogue: the sources of `Cutouts`; not used by `Tiles`.
+    exclude: sources that no footprint may hold (`exclusion`).
+    unit: taken instead of BUNIT.
+    beam_arcsec: taken instead of BMAJ, BMIN, BPA.
+    skip_bad: notes bad files in the report instead of stopping at the first.
+    labelled: adds the catalogue's `label` to each example.
+    report: filled in; complete once the generator has ended.
+    progress: called with a line now and then.
+
+  Yields:
+    (key, example): keys are unique, examples fit `examples.features`. Fluxes,
+    sizes and redshifts are the catalogue's; without a catalogue flux `flux_jy`
+    is what stands 3 rms above the background (`noise.flux_jy`).
+
+  Raises:
+    ValueError: one line, for a bad file, no source in any image, pixels larger
+      than half the beam, or no example at all.
+  """
+  job = _Job(
+    paths=[pathlib.Path(p) for p in paths],
+    shape=shape,
+    exclusion=None if exclude is None else _exclusion(exclude),
+    overrides={'unit': unit, 'beam_arcsec': beam_arcsec},
+    skip_bad=skip_bad,
+    labelled=labelled,
+    report=report if report is not None else Report(),
+    progress=progress or (lambda line: None),
+  )
+  if not job.paths:
+    raise ValueError('no FITS files. Check the pattern of --images.')
+  if isinstance(shape, Tiles):
+    found = job.tiles()
+  elif catalogue is None:
+    raise ValueError('cutouts need a catalogue. Set --catalogue.')
+  else:
+    found = job.cutouts(catalogue)
+  for key, example in found:
+    job.report.examples += 1
+    yield key, example
+  if not job.report.examples:
+    counts = {
+      k: v for k, v in job.report.metadata().items() if isinstance(v, int)
+    }
+    raise ValueError(
+      f'{job.paths[0]} and {len(job.paths) - 1} more: no example came of them '
+      f'({counts}; {len(job.report.skipped)} bad files). Check size, catalogue '
+      'and exclusion.'
+    )
+
+
+def _exclusion(sources: catalogues.Catalogue) -> exclusion.Exclusion:
+  return exclusion.Exclusion(
+    sources.ra_deg, sources.dec_deg, sources.source_size_arcsec
+  )
+
+
+@dataclasses.dataclass
+class _Job:
+  """The arguments of `convert`, and the loops over its images."""
+
+  paths: list[pathlib.Path]
+  shape: Tiles | Cutouts
+  exclusion: exclusion.Exclusion | None
+  overrides: dict[str, Any]
+  skip_bad: bool
+  labelled: bool
+  report: Report
+  progress: Callable[[str], None]
+
+  def tiles(self) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path in self._timed(self.paths):
+      image = self._open(fits.read, path)
+      if image is None:
+        continue
+      for tile in self._kept(self._cut_tiles(image)):
+        number = f'{path.name}#{tile.column:05d}_{tile.row:05d}'
+        yield str(path) + number, _example(image, tile, name=number)
+
+  def _cut_tiles(self, image: fits.Image) -> list[cutouts.Cutout]:
+    height, width = image.pixels_jy_beam.shape
+    shape = self.shape
+    corners = [
+      len(cutouts.tile_corners(n, shape.size_pix, shape.stride_pix))
+      for n in (height, width)
+    ]
+    found = list(
+      cutouts.tiles(
+        image,
+        size=shape.size_pix,
+        stride=shape.stride_pix,
+        max_missing=shape.max_missing,
+      )
+    )
+    self.report.missing += corners[0] * corners[1] - len(found)
+    return found
+
+  def _kept(self, pieces: list[cutouts.Cutout]) -> list[cutouts.Cutout]:
+    """Without those that hold an excluded source."""
+    if self.exclusion is None or not pieces:
+      return pieces
+    held = self.exclusion.holds(
+      np.array([p.ra_deg for p in pieces]),
+      np.array([p.dec_deg for p in pieces]),
+      field_arcsec=np.array([p.field_arcsec for p in pieces]),
+      rotation_deg=np.array([p.rotation_deg for p in pieces]),
+    )
+    self.report.excluded += int(held.sum())
+    return [p for p, out in zip(pieces, held, strict=True) if not out]
+
+  def cutouts(
+    self, sources: catalogues.Catalogue
+  ) -> Iterator[tuple[str, dict[str, Any]]]:
+    pass
+
+  def _open(self, reader: Callable[..., Any], path: pathlib.Path) -> Any:
+    """A file's image or header; None for a bad one that is passed over."""
+    try:
+      opened = reader(path, **self.overrides)
+      if opened.beam is None:
+        raise fits.FitsError(
+          f'{path}: no BMAJ in the header. Set beam_arcsec (--beam_arcsec).'
+        )
+      return opened
+    except fits.FitsError as error:
+      if not self.skip_bad:
+        raise
+      self.report.skipped[str(path)] = str(error).removeprefix(f'{path}: ')
+      return None
+
+  def _timed(self, paths: Sequence[pathlib.Path]) -> Iterator[pathlib.Path]:
+    """The paths, with a line of progress every few seconds."""
+    start = said = time.monotonic()
+    for done, path in enumerate(paths):
+      now = time.monotonic()
+      if done and now - said > _SECONDS_BETWEEN_LINES:
+        said = now
+        left = (now - start) / done * (len(paths) - done)
+        self.progress(
+          f'{done}/{len(paths)} images, {self.report.examples} examples, '
+          f'{left:.0f} s left'
+        )
+      yield path
