@@ -63,7 +63,7 @@ def make_train_step(
     metrics = {
       'loss': output.loss,
       'lr': jnp.asarray(lr_schedule(state.step), jnp.float32),
-      'gradient_norm': optax.global_norm(grads),
+      'gradient_norm': optax.tree.norm(grads),
       **output.metrics,
     }
     metrics = mean(metrics)
@@ -71,7 +71,7 @@ def make_train_step(
     features = base.gather_rows(output.features, axis_name)
     metrics |= _monitors(features, (step == 1) | (step % monitor_every == 0))
     finite = jnp.isfinite(metrics['loss']) & jnp.isfinite(
-      optax.global_norm(params)
+      optax.tree.norm(params)
     )
     bad = (state.first_nonfinite_step < 0) & ~finite
     metrics['first_nonfinite_step'] = jnp.where(
