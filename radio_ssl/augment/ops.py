@@ -1,0 +1,174 @@
+"""Random changes of one image [H, W] in units of the noise, one key each.
+
+Every docstring says what happens to the flux and to the size of a source.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+# Gaussian kernels are cut at this many standard deviations.
+_REACH = 3.0
+SIGMA_PER_FWHM = 1 / (2 * math.sqrt(2 * math.log(2)))
+
+
+def positions(
+  size: int,
+  *,
+  zoom: Array | float,
+  angle: Array | float,
+  flip: Array | bool,
+  shift: Array,
+) -> tuple[Array, Array]:
+  """Where each pixel of a view looks, relative to the centre of the frame.
+
+  The view is mirrored in x where `flip`, scaled by `zoom`, moved by `shift`,
+  and the whole turned by `angle` about the centre of the frame.
+
+  Args:
+    size: pixels of the view along each side.
+    zoom: pixels of the frame per pixel of the view.
+    angle: in radians; a source on the +x axis of the view lies at this angle
+      from +x towards +y in the frame.
+    flip: mirror.
+    shift: [2], (y, x) of the view's centre before the turn, in frame pixels.
+
+  Returns:
+    y and x, each [size, size], in pixels of the frame from its centre.
+  """
+  offset = (jnp.arange(size) - (size - 1) / 2) * zoom
+  y = offset[:, None] + shift[0]
+  x = jnp.where(flip, -1.0, 1.0) * offset[None, :] + shift[1]
+  cos, sin = jnp.cos(angle), jnp.sin(angle)
+  return sin * x + cos * y, cos * x - sin * y
+
+
+def warp(frame: Array, y: Array, x: Array) -> Array:
+  """Looks an image up at any positions: crop, turn and mirror in one gather.
+
+  Bilinear. Surface brightness is kept (a constant stays constant), with it
+  the flux where `positions` are as dense as the frame's pixels; sources are
+  smeared by at most half a pixel of the frame. Positions outside the frame
+  are the background, 0.
+
+  Args:
+    frame: [H, W].
+    y: any shape, in pixels from the centre of the frame, which is
+      ((H - 1) / 2, (W - 1) / 2).
+    x: the same shape.
+
+  Returns:
+    That shape.
+  """
+  height, width = frame.shape
+  # A border of background all round: positions beyond it are moved onto it.
+  frame = jnp.pad(frame, ((1, 2), (1, 2)))
+  y = jnp.clip(y + (height + 1) / 2, 0, height + 1)
+  x = jnp.clip(x + (width + 1) / 2, 0, width + 1)
+  row, column = y.astype(jnp.int32), x.astype(jnp.int32)
+  dy, dx = y - row, x - column
+  pixels = frame.reshape(-1)
+  first = row * (width + 3) + column
+
+  def at(offset):
+    return pixels.at[first + offset].get(mode='promise_in_bounds')
+
+  top = at(0) * (1 - dx) + at(1) * dx
+  bottom = at(width + 3) * (1 - dx) + at(width + 4) * dx
+  return top * (1 - dy) + bottom * dy
+
+
+def reach_pix(sigma_pix: float) -> int:
+  """Half-width of the kernel that holds a Gaussian of that width."""
+  return math.ceil(_REACH * sigma_pix)
+
+
+def gaussian(sigma_pix: Array | float, reach: int) -> Array:
+  """A normalised Gaussian, [2 reach + 1]; sigma 0 is the identity."""
+  offset = jnp.arange(-reach, reach + 1, dtype=jnp.float32)
+  # Below a fifth of a pixel the samples no longer tell the width.
+  sigma = jnp.maximum(jnp.asarray(sigma_pix, jnp.float32), 0.2)
+  kernel = jnp.exp(-0.5 * (offset / sigma) ** 2)
+  return kernel / kernel.sum()
+
+
+def separable(image: Array, kernel: Array) -> Array:
+  """Convolves both axes with a symmetric kernel, without borders.
+
+  Args:
+    image: [H + 2 r, W + 2 r].
+    kernel: [2 r + 1].
+
+  Returns:
+    [H, W].
+  """
+  taps = kernel.size
+  height, width = (n - taps + 1 for n in image.shape)
+  image = sum(kernel[i] * image[i : i + height] for i in range(taps))
+  return sum(kernel[i] * image[:, i : i + width] for i in range(taps))
+
+
+def blur(image: Array, sigma_pix: Array | float, reach: int) -> Array:
+  """Smooths with a round Gaussian that sums to 1.
+
+  A constant stays constant and the sum over a source is kept, in Jy per beam
+  *as it was*; its peak falls and its size grows, sigma^2 by sigma_pix^2. (An
+  image given in Jy per *new* beam would be larger by the ratio of the areas.)
+
+  Args:
+    image: [H, W]; beyond its edge it goes on as at the edge.
+    sigma_pix: standard deviation in pixels, may be traced; 0 changes nothing.
+    reach: half-width of the kernel, static; see `reach_pix`.
+
+  Returns:
+    [H, W].
+  """
+  kernel = gaussian(sigma_pix, reach)
+  return separable(jnp.pad(image, reach, mode='edge'), kernel)
+
+
+def correlated_noise(
+  rng: Array, size: int, sigma_pix: Array | float, reach: int
+) -> Array:
+  """Noise as an interferometer leaves it: smooth on the scale of the beam.
+
+  White noise smoothed by the beam and brought back to an rms of 1, up to the
+  edges. Added to an image it leaves flux (on average) and sizes alone.
+
+  Args:
+    rng: key.
+    size: pixels of each side.
+    sigma_pix: standard deviation of the beam in pixels, may be traced.
+    reach: half-width of the kernel, static; see `reach_pix`.
+
+  Returns:
+    [size, size]; two pixels at distance d correlate as
+    exp(-d^2 / (4 sigma_pix^2)).
+  """
+  shape = (size + 2 * reach, size + 2 * reach)
+  white = jax.random.normal(rng, shape)
+  kernel = gaussian(sigma_pix, reach)
+  return separable(white, kernel) / jnp.sum(kernel**2)
+
+
+def gamma(image: Array, exponent: Array | float) -> Array:
+  """Bends the stretch: image ** exponent, for an image in [0, 1].
+
+  Flux ratios change, their order and every outline stay; above 1 faint lobes
+  sink towards black, below 1 they rise towards the core.
+  """
+  tiny = jnp.finfo(image.dtype).tiny
+  return jnp.exp(exponent * jnp.log(jnp.maximum(image, tiny)))
+
+
+def contrast(
+  image: Array, factor: Array | float, brightness: Array | float
+) -> Array:
+  """Stretches a stretched image about its mean, shifts it, clips to [0, 1].
+
+  No outline moves. Faint parts may reach 0, bright ones 1.
+  """
+  mean = image.mean()
+  return jnp.clip((image - mean) * factor + mean + brightness, 0, 1)

@@ -1,0 +1,232 @@
+"""Random views of a batch, in groups, on the device.
+
+Per image: centre in units of the noise -> resampled once, with a low-pass ->
+per view: crop, turn, mirror in one gather -> blur -> noise -> interval ->
+stretch -> gamma -> contrast. Keys hang on the row in the *global* batch: 1, 2
+or N devices, or processes, make the same views.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from radio_ssl.augment import inputs, ops
+from radio_ssl.data import examples
+
+Batch = Mapping[str, Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class ViewGroup:
+  """How the views of one group are drawn. Ranges are (low, high), uniform.
+
+  Attributes:
+    size_pix: height and width of the views; None takes the input's.
+    crop_area: share of the field's area that a view shows, square, anywhere
+      inside the field.
+    rotate: turn by any angle. The field is cut from the turned image: no
+      corner is padded where the image holds sqrt(2) times the field.
+    flip: mirror every second view.
+    blur_probability: 0 turns it off.
+    blur_sigma_arcsec: standard deviation of the blur.
+    noise_sigma: rms of added noise, in units of the image's own; correlated
+      by the beam. (0, 0) turns it off.
+    gamma: exponent of the stretched image; drawn uniform in its logarithm.
+      (1, 1) turns it off.
+    contrast_probability: of contrast and brightness together; 0 turns it off.
+    contrast: factor about the mean of the stretched view.
+    brightness: added to the stretched view.
+  """
+
+  size_pix: int | None = None
+  crop_area: tuple[float, float] = (0.65, 1.0)
+  rotate: bool = True
+  flip: bool = True
+  blur_probability: float = 0.3
+  blur_sigma_arcsec: tuple[float, float] = (0.5, 2.0)
+  noise_sigma: tuple[float, float] = (0.0, 0.5)
+  gamma: tuple[float, float] = (0.5, 2.0)
+  contrast_probability: float = 0.5
+  contrast: tuple[float, float] = (0.8, 1.25)
+  brightness: tuple[float, float] = (-0.05, 0.05)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+  """A group's static numbers: lengths are in pixels, `step` in the image's."""
+
+  group: ViewGroup
+  size: int
+  field: float  # of the frame
+  frame_size: int
+  step: float
+  blur: tuple[float, float]  # of the frame
+  beam: float  # standard deviation, of the frame
+
+
+def make_views(
+  input: inputs.Input,
+  groups: Mapping[str, ViewGroup],
+  counts: Mapping[str, int],
+  geometry: examples.Geometry,
+) -> Callable[[Batch, Array], dict[str, Array]]:
+  """The function from a batch and a key to its views.
+
+  Args:
+    input: how images are scaled.
+    groups: by name, how the views of each are drawn.
+    counts: by name, the number of views of each.
+    geometry: what all images share.
+
+  Returns:
+    `views(batch, rng)`, for use under jit, vmap over batches, or pmap: from
+    {'image' [B, H, W, 1], 'background' [B], 'rms' [B], 'row' [B]} and
+    fold_in(run's key, step) to {name: [V, B, size, size, C] float32 in [0, 1]}.
+
+  Raises:
+    ValueError: settings that do not fit each other or the images.
+  """
+  if set(groups) != set(counts):
+    raise ValueError(
+      f'config.views has {", ".join(sorted(groups)) or "nothing"}; this '
+      f'method wants {", ".join(sorted(counts))}.'
+    )
+  inputs.validate(input, geometry)
+  plans = {name: _plan(input, groups[name], geometry, name) for name in counts}
+
+  def views(batch: Batch, rng: Array) -> dict[str, Array]:
+    rngs = jax.vmap(jax.random.fold_in, (None, 0))(rng, batch['row'])
+    low, high = inputs.limits(batch, input, geometry)
+    result, first = {}, 0
+    for name, plan in plans.items():
+      numbers = first + jnp.arange(counts[name])
+      first += counts[name]
+      frames = inputs.frame(batch, input, plan.frame_size, plan.step)
+      one = _one_view(plan, input)
+      of_image = jax.vmap(one, (0, 0, 0, 0, None))
+      images = jax.vmap(of_image, (None, None, None, None, 0))(
+        frames, low, high, rngs, numbers
+      )
+      result[name] = jnp.repeat(images[..., None], input.channels, axis=-1)
+    return result
+
+  return views
+
+
+def _plan(input, group, geometry, name) -> _Plan:
+  """Checks a group and works out its static numbers."""
+  _check(group, name)
+  size = group.size_pix or input.size_pix
+  field = inputs.field_pix(input, geometry)
+  coarsest = field * math.sqrt(group.crop_area[1]) / size
+  inputs.refuse_coarse_pixels(input, geometry, coarsest, f'views.{name}')
+  # As fine as the closest crop needs, never finer than the image.
+  step = max(1.0, field * math.sqrt(group.crop_area[0]) / size)
+  side = field * (math.sqrt(2) if group.rotate else 1)
+  largest = min(geometry.height, geometry.width)
+  frame_size = math.ceil(min(side + 2 * step, largest) / step)
+  if step == 1 and (frame_size - largest) % 2:
+    frame_size += 1 if frame_size < largest else -1
+  blurred = group.blur_probability > 0
+  noisy = group.noise_sigma[1] > 0
+  pixel, beam = geometry.pixel_scale_arcsec, geometry.beam_major_arcsec
+  if blurred and pixel is None:
+    raise ValueError(
+      f'views.{name}: a blur in arcsec needs one pixel scale for all images; '
+      'set blur_probability=0.'
+    )
+  if noisy and (pixel is None or beam is None):
+    raise ValueError(
+      f'views.{name}: noise is correlated by the beam, and these images have '
+      'no single beam or pixel scale; set noise_sigma=(0, 0).'
+    )
+  unit = step * (pixel or 1)
+  return _Plan(
+    group=group,
+    size=size,
+    field=field / step,
+    frame_size=frame_size,
+    step=step,
+    blur=tuple(s / unit for s in group.blur_sigma_arcsec),
+    beam=(beam or 0) * ops.SIGMA_PER_FWHM / unit,
+  )
+
+
+def _check(group, name):
+  for field in (
+    'crop_area',
+    'blur_sigma_arcsec',
+    'noise_sigma',
+    'gamma',
+    'contrast',
+    'brightness',
+  ):
+    value = getattr(group, field)
+    if len(value) != 2 or value[0] > value[1]:
+      raise ValueError(f'views.{name}.{field} is {value}; wanted (low, high).')
+    if field != 'brightness' and value[0] < 0:
+      raise ValueError(f'views.{name}.{field} is {value}; wanted >= 0.')
+  if not 0 < group.crop_area[0] <= group.crop_area[1] <= 1:
+    raise ValueError(
+      f'views.{name}.crop_area is {group.crop_area}; wanted within (0, 1].'
+    )
+  if not group.gamma[0] > 0:
+    raise ValueError(f'views.{name}.gamma is {group.gamma}; wanted > 0.')
+
+
+def _one_view(plan: _Plan, input: inputs.Input):
+  """The function (frame, low, high, image's key, view number) -> [S, S]."""
+  group = plan.group
+
+  def one(frame, low, high, rng, number):
+    rng_draws, rng_noise = jax.random.split(jax.random.fold_in(rng, number))
+    # One call for all numbers of a view: calls cost more than numbers.
+    draw = iter(jax.random.uniform(rng_draws, (12,)))
+
+    def between(bounds):
+      return bounds[0] + next(draw) * (bounds[1] - bounds[0])
+
+    side = jnp.sqrt(between(group.crop_area)) * plan.field
+    zoom = side / plan.size
+    shift = jnp.stack([next(draw), next(draw)]) - 0.5
+    angle = next(draw) * (2 * math.pi * group.rotate)
+    flip = next(draw) < 0.5 * group.flip
+    y, x = ops.positions(
+      plan.size,
+      zoom=zoom,
+      angle=angle,
+      flip=flip,
+      shift=shift * (plan.field - side),
+    )
+    image = ops.warp(frame, y, x)
+    # In pixels of the view, at the closest crop: as wide as it gets.
+    densest = plan.size / (plan.field * math.sqrt(group.crop_area[0]))
+    blurred = next(draw) < group.blur_probability
+    blur = jnp.where(blurred, between(plan.blur), 0) / zoom
+    if group.blur_probability > 0:
+      reach = ops.reach_pix(plan.blur[1] * densest)
+      image = ops.blur(image, blur, reach)
+    noise = between(group.noise_sigma)
+    if group.noise_sigma[1] > 0:
+      reach = ops.reach_pix(plan.beam * densest)
+      image = image + noise * ops.correlated_noise(
+        rng_noise, plan.size, plan.beam / zoom, reach
+      )
+    image = inputs.display(image, low, high, input)
+    exponent = jnp.exp(between([math.log(g) for g in group.gamma]))
+    if tuple(group.gamma) != (1, 1):
+      image = ops.gamma(image, exponent)
+    if group.contrast_probability > 0:
+      changed = next(draw) < group.contrast_probability
+      image = ops.contrast(
+        image,
+        jnp.where(changed, between(group.contrast), 1),
+        jnp.where(changed, between(group.brightness), 0),
+      )
+    return image
+
+  return one
