@@ -8,6 +8,7 @@ import os
 import pathlib
 import socket
 import tempfile
+from collections.abc import Mapping, Sequence
 
 os.environ['JAX_PLATFORMS'] = 'cpu'
 os.environ['XLA_FLAGS'] = '--xla_force_host_platform_device_count=2'
@@ -19,6 +20,9 @@ os.environ.setdefault('MPLBACKEND', 'agg')
 
 import jax
 import pytest
+import tensorflow_datasets as tfds
+
+from radio_ssl.data import examples
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 
@@ -53,3 +57,42 @@ def no_network(monkeypatch):
     return connect(self, address)
 
   monkeypatch.setattr(socket.socket, 'connect', loopback_only)
+
+
+@pytest.fixture
+def write_dataset(tmp_path):
+  """A function that writes a small finished data set and returns its folder."""
+
+  def write(
+    splits: Mapping[str, Sequence[dict]],
+    *,
+    label_names: Sequence[str] | None = None,
+    name: str = 'small',
+    **metadata,
+  ) -> pathlib.Path:
+    image = next(iter(splits.values()))[0]['image']
+    schema = examples.features(
+      *image.shape[:2], dtype=image.dtype, label_names=label_names
+    )
+
+    class Small(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+      VERSION = tfds.core.Version('1.0.0')
+
+      def _info(self):
+        return self.dataset_info_from_configs(
+          features=schema, metadata=tfds.core.MetadataDict(metadata)
+        )
+
+      def _split_generators(self, dl_manager):
+        del dl_manager
+        return {key: enumerate(rows) for key, rows in splits.items()}
+
+      def _generate_examples(self):
+        raise NotImplementedError
+
+    Small.name = name
+    builder = Small(data_dir=tmp_path, file_format='array_record')
+    builder.download_and_prepare()
+    return pathlib.Path(builder.data_path)
+
+  return write

@@ -78,7 +78,8 @@ def open_dataset(directory: str | pathlib.Path) -> DataSet:
       'Build it: python -m tfds_builders.build NAME --data_dir DIR.'
     )
   builder = tfds.builder_from_directory(directory)
-  image = builder.info.features.get('image')
+  features = builder.info.features
+  image = features['image'] if 'image' in features else None
   if image is None or len(image.shape) != 3 or None in image.shape:
     raise ValueError(
       f'{directory}: feature "image" is {image}; wanted one of fixed shape '
@@ -91,7 +92,7 @@ def open_dataset(directory: str | pathlib.Path) -> DataSet:
       'intensity).'
     )
   metadata = builder.info.metadata or {}
-  label = builder.info.features.get('label')
+  label = features['label'] if 'label' in features else None
   return DataSet(
     directory=directory,
     geometry=examples.Geometry(
