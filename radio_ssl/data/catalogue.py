@@ -1,4 +1,4 @@
-"""Source catalogues: VOTable, FITS, CSV or ECSV, under any usual column names."""
+"""Source catalogues: VOTable, FITS, CSV or ECSV, usual column names."""
 
 import dataclasses
 import pathlib

@@ -9,6 +9,7 @@ resampling keeps their values, whatever the size of the new pixels.
 import dataclasses
 from collections.abc import Iterator
 
+import astropy.coordinates
 import numpy as np
 import scipy.interpolate
 import scipy.ndimage
@@ -37,6 +38,8 @@ class Cutout:
     ra_deg: ICRS position of the centre, pixel ((W - 1) / 2, (H - 1) / 2).
     dec_deg: as ra_deg.
     pixel_scale_arcsec: side of a pixel.
+    rotation_deg: of the columns from the north, north through east.
+    corner: (y, x) of a tile's first pixel in its image; None for cutouts.
   """
 
   pixels_jy_beam: np.ndarray
@@ -44,6 +47,13 @@ class Cutout:
   ra_deg: float
   dec_deg: float
   pixel_scale_arcsec: float
+  rotation_deg: float = 0.0
+  corner: tuple[int, int] | None = None
+
+  @property
+  def field_arcsec(self) -> float:
+    """Side on the sky."""
+    return len(self.pixels_jy_beam) * self.pixel_scale_arcsec
 
 
 def tile_corners(length: int, size: int, stride: int) -> list[int]:
@@ -103,9 +113,12 @@ def tiles(
     return
   ys, xs = np.array(corners, float).T + (size - 1) / 2
   ras, decs = fits.pixel_to_sky(image.wcs, xs, ys)
+  rotations = _rotations_deg(image, xs, ys, ras, decs)
   step = -1 if np.linalg.det(image.wcs.pixel_scale_matrix) > 0 else 1
   around = size // 2
-  for (y, x), ra, dec in zip(corners, ras, decs, strict=True):
+  for (y, x), ra, dec, rotation in zip(
+    corners, ras, decs, rotations, strict=True
+  ):
     rows = slice(max(0, y - around), y + size + around)
     columns = slice(max(0, x - around), x + size + around)
     yield Cutout(
@@ -116,7 +129,22 @@ def tiles(
       ra_deg=float(ra),
       dec_deg=float(dec),
       pixel_scale_arcsec=image.pixel_scale_arcsec,
+      rotation_deg=float(rotation),
+      corner=(y, x),
     )
+
+
+def _rotations_deg(
+  image: fits.Image,
+  xs: np.ndarray,
+  ys: np.ndarray,
+  ras: np.ndarray,
+  decs: np.ndarray,
+) -> np.ndarray:
+  """Position angles of the columns at some pixels."""
+  here = astropy.coordinates.SkyCoord(ras, decs, unit='deg')
+  up = fits.pixel_to_sky(image.wcs, xs, ys + 1)
+  return here.position_angle(astropy.coordinates.SkyCoord(*up, unit='deg')).deg
 
 
 def cutout(

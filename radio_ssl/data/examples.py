@@ -6,7 +6,7 @@ is the southern edge and east is on the left.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -125,7 +125,7 @@ def example(
   return values
 
 
-def shared(values: Mapping[float, int] | Sequence[float]) -> float | None:
+def shared(values: Iterable[float]) -> float | None:
   """The one value that all images have in common, else None.
 
   Args:
@@ -135,5 +135,6 @@ def shared(values: Mapping[float, int] | Sequence[float]) -> float | None:
   values = np.asarray(list(values), np.float64)
   if not values.size or not np.isfinite(values).all():
     return None
-  middle = float(np.median(values))
+  # Seven digits: what a float32 holds.
+  middle = float(f'{np.median(values):.7g}')
   return middle if np.allclose(values, middle, rtol=1e-5, atol=0) else None

@@ -5,6 +5,7 @@ surveys call it on the files that they made.
 """
 
 import dataclasses
+import os
 import pathlib
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +14,10 @@ from typing import Any
 import numpy as np
 
 from radio_ssl.data import catalogue as catalogues
-from radio_ssl.data import cutouts, examples, exclusion, fits, noise
+from radio_ssl.data import cutouts, examples, exclusion, fits
+from tfds_builders.radio_fits import assemble
+
+_SECONDS_BETWEEN_LINES = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,6 +127,8 @@ def convert(
     ValueError: one line, for a bad file, no source in any image, pixels larger
       than half the beam, or no example at all.
   """
+  if not paths:
+    raise ValueError('no FITS files. Check the pattern of --images.')
   job = _Job(
     paths=[pathlib.Path(p) for p in paths],
     shape=shape,
@@ -133,16 +139,16 @@ def convert(
     report=report if report is not None else Report(),
     progress=progress or (lambda line: None),
   )
-  if not job.paths:
-    raise ValueError('no FITS files. Check the pattern of --images.')
   if isinstance(shape, Tiles):
-    found = job.tiles()
+    found = job.from_tiles()
   elif catalogue is None:
     raise ValueError('cutouts need a catalogue. Set --catalogue.')
   else:
-    found = job.cutouts(catalogue)
+    found = job.from_sources(catalogue)
   for key, example in found:
     job.report.examples += 1
+    job.report.pixel_scales_arcsec.add(float(example['pixel_scale_arcsec']))
+    job.report.beams_major_arcsec.add(float(example['beam_major_arcsec']))
     yield key, example
   if not job.report.examples:
     counts = {
@@ -174,14 +180,23 @@ class _Job:
   report: Report
   progress: Callable[[str], None]
 
-  def tiles(self) -> Iterator[tuple[str, dict[str, Any]]]:
+  def __post_init__(self):
+    common = os.path.commonpath([p.resolve().parent for p in self.paths])
+    # Keys decide the order of records: they must not hold where the files lie.
+    self.names = {
+      p: os.path.relpath(p.resolve().parent / p.name, common)
+      for p in self.paths
+    }
+
+  def from_tiles(self) -> Iterator[tuple[str, dict[str, Any]]]:
     for path in self._timed(self.paths):
       image = self._open(fits.read, path)
       if image is None:
         continue
       for tile in self._kept(self._cut_tiles(image)):
-        number = f'{path.name}#{tile.column:05d}_{tile.row:05d}'
-        yield str(path) + number, _example(image, tile, name=number)
+        y, x = tile.corner
+        name = f'{self.names[path]}#x{x:05d}y{y:05d}'
+        yield name, assemble.example(image, tile, name)
 
   def _cut_tiles(self, image: fits.Image) -> list[cutouts.Cutout]:
     height, width = image.pixels_jy_beam.shape
@@ -214,10 +229,77 @@ class _Job:
     self.report.excluded += int(held.sum())
     return [p for p, out in zip(pieces, held, strict=True) if not out]
 
-  def cutouts(
+  def from_sources(
     self, sources: catalogues.Catalogue
   ) -> Iterator[tuple[str, dict[str, Any]]]:
-    pass
+    left: dict[int, list[pathlib.Path] | None] = self._images_of(sources)
+    while left:
+      # The first round takes the best image of every source; later ones are
+      # for sources whose image has no pixels there.
+      by_path: dict[pathlib.Path, list[int]] = {}
+      for source, paths in left.items():
+        by_path.setdefault(paths.pop(0), []).append(source)
+      for path in self._timed([p for p in self.paths if p in by_path]):
+        image = self._open(fits.read, path)
+        for source in by_path[path] if image else []:
+          piece = self._cut_source(image, sources, source)
+          missing = np.isnan(piece.pixels_jy_beam).mean()
+          if missing > self.shape.max_missing:
+            continue
+          left[source] = None
+          if self._kept([piece]):
+            example = assemble.source_example(image, piece, sources, source)
+            if not self.labelled:
+              example.pop('label', None)
+            yield example['name'], example
+      self.report.missing += sum(paths == [] for paths in left.values())
+      left = {source: paths for source, paths in left.items() if paths}
+
+  def _images_of(
+    self, sources: catalogues.Catalogue
+  ) -> dict[int, list[pathlib.Path]]:
+    """For each source in any image, its images, the most central one first."""
+    found: list[tuple[int, float, pathlib.Path]] = []
+    self.progress(
+      f'looking for {len(sources)} sources in {len(self.paths)} images'
+    )
+    for path in self.paths:
+      header = self._open(fits.header, path)
+      if header is not None:
+        found += [
+          (s, -edge, path) for s, edge in assemble.inside(header, sources)
+        ]
+    images: dict[int, list[pathlib.Path]] = {}
+    for source, _, path in sorted(found, key=lambda item: item[:2]):
+      images.setdefault(source, []).append(path)
+    self.report.outside += len(sources) - len(images)
+    self.paths = [p for p in self.paths if str(p) not in self.report.skipped]
+    return images
+
+  def _cut_source(
+    self, image: fits.Image, sources: catalogues.Catalogue, source: int
+  ) -> cutouts.Cutout:
+    shape, field = self.shape, self.shape.field_arcsec
+    if shape.source_factor is not None:
+      size = sources.source_size_arcsec[source]
+      self.report.unsized += bool(np.isnan(size))
+      field = np.fmax(shape.source_factor * size, shape.min_field_arcsec)
+    pixel = (field or 0) / shape.size_pix
+    coarsest = image.beam.minor_arcsec / 2
+    if pixel > coarsest * (1 + 1e-6) and not shape.allow_coarse_pixels:
+      raise ValueError(
+        f'{sources.path}: {sources.name[source]} on {field:.4g} arcsec and '
+        f'{shape.size_pix} pixels has pixels of {pixel:.3g} arcsec, larger '
+        f'than half the beam ({coarsest:.3g}). Raise --size_pix to '
+        f'{int(np.ceil(field / coarsest))}, or set --allow_coarse_pixels.'
+      )
+    return cutouts.cutout(
+      image,
+      ra_deg=sources.ra_deg[source],
+      dec_deg=sources.dec_deg[source],
+      size_pix=shape.size_pix,
+      field_arcsec=field,
+    )
 
   def _open(self, reader: Callable[..., Any], path: pathlib.Path) -> Any:
     """A file's image or header; None for a bad one that is passed over."""
@@ -246,4 +328,5 @@ class _Job:
           f'{done}/{len(paths)} images, {self.report.examples} examples, '
           f'{left:.0f} s left'
         )
+      self.report.images += 1
       yield path

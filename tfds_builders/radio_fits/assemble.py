@@ -1,0 +1,96 @@
+"""One example from one piece of an image; which sources an image holds."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from radio_ssl.data import catalogue as catalogues
+from radio_ssl.data import cutouts, examples, fits, noise
+
+
+def inside(
+  header: fits.Header, sources: catalogues.Catalogue
+) -> Iterator[tuple[int, float]]:
+  """Sources inside an image, with their distance in arcsec from its edge."""
+  height, width = header.shape
+  ra, dec = fits.pixel_to_sky(
+    header.wcs,
+    np.array([(width - 1) / 2, 0, 0, width - 1, width - 1]),
+    np.array([(height - 1) / 2, 0, height - 1, 0, height - 1]),
+  )
+  corners = _unit_vectors(ra, dec)
+  towards = corners[1:] @ corners[0]
+  # Corners off the sky (all-sky projections) leave no circle to search in.
+  radius = np.min(towards) - 1e-6 if np.isfinite(towards).all() else -1
+  near = np.flatnonzero(
+    _unit_vectors(sources.ra_deg, sources.dec_deg) @ corners[0] >= radius
+  )
+  if near.size:
+    x, y = fits.sky_to_pixel(
+      header.wcs, sources.ra_deg[near], sources.dec_deg[near]
+    )
+    edge = np.minimum.reduce(
+      [x + 0.5, width - 0.5 - x, y + 0.5, height - 0.5 - y]
+    )
+    for source, distance in zip(near, edge, strict=True):
+      if distance > 0:
+        yield int(source), float(distance * header.pixel_scale_arcsec)
+
+
+def _unit_vectors(ra_deg: np.ndarray, dec_deg: np.ndarray) -> np.ndarray:
+  ra, dec = np.radians(ra_deg), np.radians(dec_deg)
+  return np.stack(
+    [np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1
+  )
+
+
+def example(
+  image: fits.Image, piece: cutouts.Cutout, name: str, **known: Any
+) -> dict[str, Any]:
+  """An example of a piece, with the noise of its surroundings."""
+  background, rms = noise.background_and_rms(piece.surroundings_jy_beam)
+  return examples.example(
+    piece.pixels_jy_beam,
+    name=name,
+    source_file=image.path.name,
+    ra_deg=piece.ra_deg,
+    dec_deg=piece.dec_deg,
+    pixel_scale_arcsec=piece.pixel_scale_arcsec,
+    beam_major_arcsec=image.beam.major_arcsec,
+    beam_minor_arcsec=image.beam.minor_arcsec,
+    beam_pa_deg=image.beam.pa_deg,
+    background_jy_beam=background,
+    rms_jy_beam=rms,
+    **known,
+  )
+
+
+def source_example(
+  image: fits.Image,
+  piece: cutouts.Cutout,
+  sources: catalogues.Catalogue,
+  source: int,
+) -> dict[str, Any]:
+  """An example of a source; flux from the catalogue, else measured."""
+  size = sources.source_size_arcsec[source]
+  made = example(
+    image,
+    piece,
+    name=str(sources.name[source]),
+    source_size_arcsec=size,
+    redshift=sources.redshift[source],
+    label=None if sources.label is None else str(sources.label[source]),
+  )
+  flux = sources.flux_jy[source]
+  if np.isnan(flux):
+    reach = np.fmax(size / 2, 0) + image.beam.major_arcsec
+    flux = noise.flux_jy(
+      piece.pixels_jy_beam,
+      background_jy_beam=float(made['background_jy_beam']),
+      rms_jy_beam=float(made['rms_jy_beam']),
+      beam_area_pix=image.beam.area_arcsec2 / piece.pixel_scale_arcsec**2,
+      radius_pix=None if np.isnan(size) else reach / piece.pixel_scale_arcsec,
+    )
+  made['flux_jy'] = np.float32(flux)
+  return made
