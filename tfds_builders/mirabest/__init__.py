@@ -1,0 +1,1 @@
+"""MiraBest: labelled radio galaxies of the VLA FIRST survey."""

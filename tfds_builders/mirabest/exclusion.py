@@ -1,0 +1,58 @@
+"""Writes the test sources of MiraBest as a catalogue to keep out of training.
+
+  python -m tfds_builders.mirabest.exclusion --manual_dir M --output test.csv
+
+All 157 sources of the official test batch, of every class, so that one
+catalogue serves the `confident`, `full` and `fits` configs. The builder of
+unlabelled tiles takes it as `--exclude`.
+"""
+
+import argparse
+import csv
+import pathlib
+from collections.abc import Iterable, Sequence
+
+from tfds_builders.mirabest import batches
+
+
+def write(sources: Iterable[batches.Source], path: str | pathlib.Path) -> int:
+  """Writes name, position (J2000) and size of the test sources as CSV.
+
+  Returns:
+    The number of sources written.
+  """
+  test = [s for s in sources if s.split == 'test']
+  with open(path, 'w', newline='', encoding='utf-8') as file:
+    rows = csv.writer(file, lineterminator='\n')
+    rows.writerow(['name', 'ra_deg', 'dec_deg', 'source_size_arcsec'])
+    rows.writerows([s.name, s.ra_deg, s.dec_deg, s.size_arcsec] for s in test)
+  return len(test)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+  """Reads the batches, writes the catalogue, says how many."""
+  parser = argparse.ArgumentParser(
+    description='Writes the test sources of MiraBest as a CSV catalogue.'
+  )
+  parser.add_argument(
+    '--manual_dir',
+    type=pathlib.Path,
+    required=True,
+    help='holds mirabest/MiraBest_F_batches.tar.gz',
+  )
+  parser.add_argument(
+    '--output', type=pathlib.Path, required=True, help='CSV file to write'
+  )
+  args = parser.parse_args(argv)
+  archive = args.manual_dir / 'mirabest' / 'MiraBest_F_batches.tar.gz'
+  if not archive.is_file():
+    parser.error(
+      f'{archive}: no such file; download it from '
+      'http://www.jb.man.ac.uk/research/MiraBest/MiraBest_F/.'
+    )
+  count = write(batches.read(archive), args.output)
+  print(f'{args.output}: {count} test sources of MiraBest')
+
+
+if __name__ == '__main__':
+  main()
