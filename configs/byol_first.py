@@ -1,0 +1,15 @@
+"""BYOL on source-centred VLA FIRST fields; data set as in simclr_first.py.
+
+python main.py --config=configs/byol_first.py --workdir=runs/byol_first
+"""
+
+import ml_collections
+
+from configs import base, simclr_first
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """As `simclr_first`, with BYOL's objective and a slower average."""
+  config = simclr_first.get_config()
+  config.objective = base.objective('byol', hidden=1024, out=256)
+  return config

@@ -1,0 +1,27 @@
+"""SimCLR on source-centred VLA FIRST fields.
+
+The data set comes from FITS files of yours (see README, "Your own images"):
+
+  python -m tfds_builders.build radio_fits --config cutouts --name first \
+    --images 'FITS/*' --catalogue first.csv --exclude mirabest_test.csv
+  python main.py --config=configs/simclr_first.py --workdir=runs/simclr_first
+"""
+
+import ml_collections
+
+from configs import base
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """The settings behind README's table of results, unless it says otherwise."""
+  config = base.get_config()
+  config.data.name = 'first'
+  config.data.config = 'cutouts'
+  config.objective = base.objective(
+    'simclr', temperature=0.2, projector_hidden=1024, projector_out=128
+  )
+  config.optimizer = base.optimizer('adamw', lr=2e-3, weight_decay=1e-4)
+  config.batch_size = 128
+  config.num_epochs = 100
+  config.warmup_epochs = 5
+  return config
