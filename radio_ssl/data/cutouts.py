@@ -255,12 +255,12 @@ def _sample(
     )
     seen = weight > 1e-3
     filled[seen] = smooth[seen] / weight[seen]
-  at = np.stack([y, x])
+  at = np.stack([y[inside], x[inside]])
   values = scipy.ndimage.map_coordinates(filled, at, order=3, mode='nearest')
-  inside &= (
-    scipy.ndimage.map_coordinates(weight, at, order=1, mode='nearest') > 0.5
-  )
-  result[inside] = values[inside]
+  if missing.any():
+    seen = scipy.ndimage.map_coordinates(weight, at, order=1, mode='nearest')
+    values[seen <= 0.5] = np.nan
+  result[inside] = values
   return result
 
 

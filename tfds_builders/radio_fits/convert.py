@@ -78,6 +78,15 @@ class Report:
   pixel_scales_arcsec: set[float] = dataclasses.field(default_factory=set)
   beams_major_arcsec: set[float] = dataclasses.field(default_factory=set)
 
+  def summary(self) -> str:
+    """The counts in one line."""
+    return (
+      f'{self.examples} examples of {self.images} images; left out: '
+      f'{self.excluded} that hold an excluded source, {self.missing} with '
+      f'missing pixels, {self.outside} sources in no image, '
+      f'{len(self.skipped)} bad files; {self.unsized} sources of unknown size.'
+    )
+
   def metadata(self) -> dict[str, Any]:
     """What goes into the metadata of the data set, JSON-ready."""
     values = dataclasses.asdict(self)
@@ -151,13 +160,9 @@ def convert(
     job.report.beams_major_arcsec.add(float(example['beam_major_arcsec']))
     yield key, example
   if not job.report.examples:
-    counts = {
-      k: v for k, v in job.report.metadata().items() if isinstance(v, int)
-    }
     raise ValueError(
-      f'{job.paths[0]} and {len(job.paths) - 1} more: no example came of them '
-      f'({counts}; {len(job.report.skipped)} bad files). Check size, catalogue '
-      'and exclusion.'
+      f'{job.paths[0] if job.paths else "all files"} ...: no example to make. '
+      f'{job.report.summary()} Check size, catalogue and exclusion.'
     )
 
 

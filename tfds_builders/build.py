@@ -1,0 +1,265 @@
+"""Prepares a data set, without TensorFlow.
+
+  python -m tfds_builders.build NAME [--config C] [--data_dir D] ...
+  python -m tfds_builders.build NAME --help
+
+A builder is a folder of `tfds_builders/` with NAME_dataset_builder.py in it;
+its class is `Builder`. Where the file has a frozen dataclass `Options` too,
+each field is a flag (`metadata`: `help`, and `parse` unless it is a bool), the
+class takes them as `options=`, and `Options.record()` returns, JSON-ready, all
+that shapes the data. The record is kept with the data: data that were built
+with other options are never taken for those asked for.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import hashlib
+import importlib
+import json
+import pathlib
+import sys
+import types
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.download import download_manager
+
+_FOLDER = pathlib.Path(__file__).parent
+_BAD_INPUT = (
+  ValueError,
+  OSError,
+  tfds.download.DownloadError,
+  download_manager.NonMatchingChecksumError,
+)
+
+
+def available() -> list[str]:
+  """Names of the builders there are."""
+  files = _FOLDER.glob('*/*_dataset_builder.py')
+  return sorted(
+    p.parent.name for p in files if p.name.startswith(f'{p.parent.name}_data')
+  )
+
+
+def build(
+  builder: str,
+  /,
+  *,
+  config: str | None = None,
+  data_dir: str | pathlib.Path | None = None,
+  manual_dir: str | pathlib.Path | None = None,
+  overwrite: bool = False,
+  **options: Any,
+) -> pathlib.Path:
+  """Prepares a data set where it is not there yet.
+
+  Args:
+    builder: name of a folder in `tfds_builders/`.
+    config: of the builder; None for its default.
+    data_dir: root of all data sets; None for $TFDS_DATA_DIR, else
+      ~/tensorflow_datasets.
+    manual_dir: holds files that were fetched by hand.
+    overwrite: builds again what is there.
+    **options: fields of the builder's `Options`, if it has any.
+
+  Returns:
+    The directory of the prepared data,
+    <data_dir>/<name>/<config>/<version>.
+
+  Raises:
+    ValueError: unknown builder, config or option; bad input; data are there
+      that were built with other options.
+  """
+  module = _module(builder)
+  made = _make(module, builder, config, data_dir, options)
+  directory = pathlib.Path(made.data_dir)
+  record = _record(module, options)
+  if directory.exists() and not overwrite:
+    _check_finished(made)
+    _check_record(made, record)
+    return directory
+  if manual_dir is not None and not pathlib.Path(manual_dir).is_dir():
+    raise ValueError(f'{manual_dir}: no such folder. Correct --manual_dir.')
+  _mention_leftovers(directory)
+  made.info.metadata.update(options=record, options_sha256=_digest(record))
+  modes = tfds.download.GenerateMode
+  tfds.disable_progress_bar()
+  # Standard output is for the directory alone.
+  with contextlib.redirect_stdout(sys.stderr):
+    # TFDS writes into a folder of another name, and renames it at the end.
+    made.download_and_prepare(
+      file_format='array_record',
+      download_config=tfds.download.DownloadConfig(
+        manual_dir=None if manual_dir is None else str(manual_dir),
+        download_mode=modes.REUSE_CACHE_IF_EXISTS
+        if overwrite
+        else modes.REUSE_DATASET_IF_EXISTS,
+        try_download_gcs=False,
+      ),
+    )
+  return directory
+
+
+def _module(builder: str) -> types.ModuleType:
+  if builder not in available():
+    raise ValueError(
+      f'No builder named {builder!r}; there are: {", ".join(available())}.'
+    )
+  return importlib.import_module(
+    f'tfds_builders.{builder}.{builder}_dataset_builder'
+  )
+
+
+def _make(
+  module: types.ModuleType,
+  builder: str,
+  config: str | None,
+  data_dir: str | pathlib.Path | None,
+  options: dict[str, Any],
+) -> tfds.core.DatasetBuilder:
+  configs = sorted(module.Builder.builder_configs)
+  if config is not None and config not in configs:
+    raise ValueError(
+      f'Builder {builder!r} has no config {config!r}; there are: '
+      f'{", ".join(configs) or "none"}.'
+    )
+  fields = [f.name for f in _fields(module)]
+  if unknown := sorted(set(options) - set(fields)):
+    raise ValueError(
+      f'Builder {builder!r} has no option {unknown[0]!r}; there are: '
+      f'{", ".join(fields) or "none"}.'
+    )
+  settings = {'options': module.Options(**options)} if fields else {}
+  if data_dir is not None:
+    data_dir = pathlib.Path(data_dir).expanduser()
+  return module.Builder(config=config, data_dir=data_dir, **settings)
+
+
+def _fields(module: types.ModuleType) -> tuple[dataclasses.Field, ...]:
+  if not hasattr(module, 'Options'):
+    return ()
+  return dataclasses.fields(module.Options)
+
+
+def _record(
+  module: types.ModuleType, options: dict[str, Any]
+) -> dict[str, Any]:
+  if not hasattr(module, 'Options'):
+    return {}
+  return module.Options(**options).record()
+
+
+def _digest(record: dict[str, Any]) -> str:
+  return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+def _check_finished(made: tfds.core.DatasetBuilder) -> None:
+  """Refuses what only looks like a data set, such as half a copy of one."""
+  shards = [
+    pathlib.Path(path)
+    for split in made.info.splits.values()
+    for path in split.filepaths
+  ]
+  missing = [path for path in shards if not path.is_file()]
+  if not made.is_prepared() or not shards or missing:
+    what = missing[0].name if missing else 'dataset_info.json'
+    raise ValueError(
+      f'{made.data_dir}: not a finished data set ({what} is missing). Remove '
+      'it, or give --overwrite.'
+    )
+
+
+def _check_record(
+  made: tfds.core.DatasetBuilder, record: dict[str, Any]
+) -> None:
+  there = (made.info.metadata or {}).get('options', {})
+  # Inputs that are gone are not in the new record, and cannot disagree.
+  for key in sorted(record):
+    if there.get(key) != record[key]:
+      raise ValueError(
+        f'{made.data_dir}: was built with {key}={there.get(key)!r}, asked for '
+        f'is {key}={record[key]!r}. Ask for the former, give --overwrite, or '
+        'use another name or --data_dir.'
+      )
+
+
+def _mention_leftovers(directory: pathlib.Path) -> None:
+  for path in sorted(directory.parent.glob(f'*incomplete*{directory.name}*')):
+    print(
+      f'{path}: left by a build that was stopped, or that runs now; remove it '
+      'if none does.',
+      file=sys.stderr,
+    )
+
+
+def parser(builder: str | None = None) -> argparse.ArgumentParser:
+  """The flags: those of every builder, and those of one."""
+  made = argparse.ArgumentParser(
+    prog='python -m tfds_builders.build',
+    description='Prepares a data set as array_record shards.',
+    epilog=None if builder else 'NAME --help lists the options of a builder.',
+  )
+  made.add_argument(
+    'builder', metavar='NAME', help=f'one of: {", ".join(available())}'
+  )
+  made.add_argument(
+    '--config', help='which of its data sets; the first by default'
+  )
+  made.add_argument(
+    '--data_dir',
+    help='root of all data sets (default: $TFDS_DATA_DIR, else '
+    '~/tensorflow_datasets)',
+  )
+  made.add_argument(
+    '--manual_dir', help='holds files that were fetched by hand'
+  )
+  made.add_argument(
+    '--overwrite', action='store_true', help='builds again what is there'
+  )
+  made.add_argument(
+    '--traceback', action='store_true', help='shows where an error comes from'
+  )
+  if builder is not None:
+    module = _module(builder)
+    configs = list(module.Builder.builder_configs)
+    group = made.add_argument_group(
+      f'options of {builder} (configs: {", ".join(configs) or "none"})'
+    )
+    for field in _fields(module):
+      _add_flag(group, field)
+  return made
+
+
+def _add_flag(group: Any, field: dataclasses.Field) -> None:
+  how: dict[str, Any] = {'help': field.metadata['help']}
+  if field.type is bool:
+    how['action'] = 'store_true'
+  else:
+    how['type'] = field.metadata['parse']
+    how['metavar'] = field.metadata.get('metavar', field.name.upper())
+    if field.default is not None:
+      how['help'] += f' (default: {field.default})'
+  group.add_argument(f'--{field.name}', default=field.default, **how)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Runs the command line; returns the exit status."""
+  argv = list(sys.argv[1:] if argv is None else argv)
+  show = '--traceback' in argv
+  try:
+    name = argv[0] if argv and not argv[0].startswith('-') else None
+    settings = vars(parser(name).parse_args(argv))
+    del settings['traceback']
+    print(build(settings.pop('builder'), **settings))
+  except _BAD_INPUT as error:
+    if show:
+      raise
+    print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
+    return 1
+  return 0
+
+
+if __name__ == '__main__':
+  sys.exit(main())

@@ -1,0 +1,217 @@
+"""Any radio FITS images, cut into tiles or around catalogued sources."""
+
+import dataclasses
+import glob
+import hashlib
+import json
+import pathlib
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import tensorflow_datasets as tfds
+
+from radio_ssl.data import catalogue as catalogues
+from radio_ssl.data import examples
+from tfds_builders.radio_fits import convert
+
+
+def _option(default: Any, help_: str, parse: Any = str) -> Any:
+  metadata = {'help': help_, 'parse': parse}
+  return dataclasses.field(default=default, metadata=metadata)
+
+
+def _columns(text: str) -> tuple[tuple[str, str], ...]:
+  """Reads 'ra_deg=RA_OBS,label=CLASS'."""
+  pairs = [item.partition('=') for item in text.split(',')]
+  if not all(ours and theirs for ours, _, theirs in pairs):
+    raise ValueError(text)
+  return tuple((ours.strip(), theirs.strip()) for ours, _, theirs in pairs)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+  """What shapes the data; each field is a flag of `tfds_builders.build`."""
+
+  images: str | None = _option(
+    None, "the FITS files, a pattern in quotes: 'dir/**/*.fits*'"
+  )
+  name: str = _option('radio_fits', 'what the data set is to be called')
+  catalogue: str | None = _option(
+    None, 'cutouts: the sources; VOTable, FITS, CSV or ECSV'
+  )
+  columns: tuple[tuple[str, str], ...] = _option(
+    (), "catalogue columns of unusual names: 'ra_deg=X,label=Y'", _columns
+  )
+  labelled: bool = _option(
+    False, 'cutouts: keep the label column of the catalogue as class'
+  )
+  exclude: str | None = _option(
+    None,
+    'catalogue of evaluation sources; no image may hold one, nor come closer '
+    'than 30 arcsec or half its size',
+  )
+  size_pix: int = _option(150, 'side of the images in pixels', int)
+  stride_pix: int | None = _option(
+    None, 'tiles: step in pixels; half of size_pix without it', int
+  )
+  field_arcsec: float | None = _option(
+    None,
+    'cutouts: side on the sky; the pixels of the FITS are kept without it',
+    float,
+  )
+  source_factor: float | None = _option(
+    None, "cutouts: side on the sky in units of the source's size", float
+  )
+  min_field_arcsec: float = _option(
+    60.0, 'cutouts: least side on the sky with source_factor', float
+  )
+  max_missing: float = _option(
+    0.1, 'leave out images with a larger fraction of missing pixels', float
+  )
+  allow_coarse_pixels: bool = _option(
+    False, 'cutouts: permit pixels larger than half the beam'
+  )
+  unit: str | None = _option(None, 'taken instead of BUNIT, such as Jy/beam')
+  beam_arcsec: float | None = _option(
+    None, 'FWHM of a round beam, taken instead of BMAJ and BMIN', float
+  )
+  skip_bad: bool = _option(False, 'pass over bad files, and list them')
+
+  def __post_init__(self):
+    if not re.fullmatch(r'[a-z][a-z0-9_]*', self.name):
+      raise ValueError(
+        f'name {self.name!r}: wanted lower-case letters, digits and _.'
+      )
+    builders = {p.name for p in pathlib.Path(__file__).parents[1].glob('*/')}
+    if self.name in builders - {'radio_fits'}:
+      raise ValueError(f'name {self.name!r} is a builder. Choose another.')
+    if self.size_pix < 8:
+      raise ValueError(f'size_pix {self.size_pix}: wanted 8 or more.')
+    if not 0 <= self.max_missing < 1:
+      raise ValueError(f'max_missing {self.max_missing}: wanted 0 to 1.')
+    for key in (
+      'stride_pix field_arcsec source_factor min_field_arcsec beam_arcsec'
+    ).split():
+      value = getattr(self, key)
+      if value is not None and not value > 0:
+        raise ValueError(f'{key} {value}: wanted more than 0.')
+    if self.field_arcsec and self.source_factor:
+      raise ValueError('give field_arcsec or source_factor, not both.')
+
+  def paths(self) -> list[pathlib.Path]:
+    """The files that `images` stands for."""
+    return sorted(
+      map(pathlib.Path, glob.glob(self.images or '', recursive=True))
+    )
+
+  def record(self) -> dict[str, Any]:
+    """All values, with files by their content; without those that are gone."""
+    values = json.loads(json.dumps(dataclasses.asdict(self)))
+    for key in ('images', 'catalogue', 'exclude'):
+      given = values.pop(key)
+      if given is None:
+        continue
+      if key == 'images':
+        files = [f'{p.name} {p.stat().st_size}' for p in self.paths()]
+        content = '\n'.join(sorted(files)).encode()
+      else:
+        file = pathlib.Path(given)
+        content = file.read_bytes() if file.is_file() else b''
+      if content:
+        values[key] = hashlib.sha256(content).hexdigest()
+    return values
+
+  def shape(self, config: str) -> convert.Tiles | convert.Cutouts:
+    """How to cut.
+
+    Raises:
+      ValueError: an option that the config does not have.
+    """
+    other = {
+      'tiles': 'catalogue labelled field_arcsec source_factor'.split(),
+      'cutouts': ['stride_pix'],
+    }[config]
+    for key in other:
+      if getattr(self, key):
+        raise ValueError(f'config {config!r} has no option {key!r}.')
+    if config == 'tiles':
+      stride = self.stride_pix or max(1, self.size_pix // 2)
+      return convert.Tiles(self.size_pix, stride, self.max_missing)
+    names = [f.name for f in dataclasses.fields(convert.Cutouts)]
+    return convert.Cutouts(**{name: getattr(self, name) for name in names})
+
+
+class Builder(tfds.core.GeneratorBasedBuilder):
+  """Images of a survey in Jy/beam, with sky position, beam and noise."""
+
+  VERSION = tfds.core.Version('1.0.0')
+  RELEASE_NOTES: ClassVar = {'1.0.0': 'First version.'}
+  BUILDER_CONFIGS: ClassVar = [
+    tfds.core.BuilderConfig(
+      name='tiles', description='Sliding-window tiles of whole images.'
+    ),
+    tfds.core.BuilderConfig(
+      name='cutouts', description='Squares centred on catalogued sources.'
+    ),
+  ]
+
+  def __init__(self, *, options: Options | None = None, **settings):
+    self.options = options or Options()
+    # The place of the data, and the name in dataset_info.json.
+    self.name = self.options.name
+    super().__init__(**settings)
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    labels = None
+    if self.options.labelled:
+      labels = sorted(set(self._catalogue().label))
+    size = self.options.size_pix
+    return self.dataset_info_from_configs(
+      features=examples.features(size, size, label_names=labels),
+      metadata=tfds.core.MetadataDict(),
+    )
+
+  def _catalogue(self) -> catalogues.Catalogue | None:
+    if self.options.catalogue is None:
+      return None
+    sources = catalogues.read(
+      self.options.catalogue, columns=dict(self.options.columns)
+    )
+    if self.options.labelled and sources.label is None:
+      raise ValueError(
+        f'{self.options.catalogue}: no label column. Name it with --columns '
+        'label=NAME, or leave out --labelled.'
+      )
+    return sources
+
+  def _split_generators(self, dl_manager: tfds.download.DownloadManager):
+    return {'train': self._generate_examples()}
+
+  def _generate_examples(self) -> Iterator[tuple[str, dict[str, Any]]]:
+    options, report = self.options, convert.Report()
+    paths = options.paths()
+    if not paths:
+      raise ValueError(
+        f'images={options.images!r}: no such files. Give --images a pattern.'
+      )
+    exclude = options.exclude
+    yield from convert.convert(
+      paths,
+      options.shape(self.builder_config.name),
+      catalogue=self._catalogue(),
+      exclude=None if exclude is None else catalogues.read(exclude),
+      unit=options.unit,
+      beam_arcsec=options.beam_arcsec,
+      skip_bad=options.skip_bad,
+      labelled=options.labelled,
+      report=report,
+      progress=lambda line: print(line, file=sys.stderr),
+    )
+    self.info.metadata.update(report.metadata())
+    for path, reason in report.skipped.items():
+      print(f'skipped {path}: {reason}', file=sys.stderr)
+    folder = pathlib.Path(self.data_dir)
+    (folder / 'skipped.json').write_text(json.dumps(report.skipped, indent=1))
+    print(report.summary(), file=sys.stderr)
