@@ -124,9 +124,10 @@ def unit_factor(unit: str) -> float:
   match = re.fullmatch(r'(.*)jy', brightness, re.IGNORECASE)
   if count != 1 or not match:
     raise ValueError(f'{unit!r} does not convert to Jy/beam')
+  # Case tells mJy from MJy, but old headers are upper-case throughout: there
+  # MJY/BEAM is milli.
   prefix = match.group(1)
-  # The case of the prefix counts only between mJy and MJy; JY means no more
-  # than Jy.
+  prefix = prefix.lower() if brightness.isupper() else prefix
   factor = _PREFIXES.get(prefix, _PREFIXES.get(prefix.lower()))
   if factor is None:
     raise ValueError(f'{unit!r} does not convert to Jy/beam')
@@ -198,7 +199,11 @@ def _opened(path: pathlib.Path) -> Iterator[astropy.io.fits.HDUList]:
     for damage in ('.*truncated.*', '.*(Check|Data)sum verification failed.*'):
       warnings.filterwarnings('error', message=damage)
     try:
-      with astropy.io.fits.open(path, checksum=True) as hdus:
+      # astropy leaves a file open when it gives up on it; `with` does not.
+      with (
+        open(path, 'rb') as file,
+        astropy.io.fits.open(file, checksum=True) as hdus,
+      ):
         yield hdus
     except FitsError:
       raise

@@ -1,0 +1,309 @@
+import gzip
+import io
+
+import astropy.io.fits
+import numpy as np
+import pytest
+
+from radio_ssl.data import fits
+
+
+def header(**cards):
+  """A FIRST-like header; a card of None is left out."""
+  values = {
+    'CTYPE1': 'RA---SIN',
+    'CTYPE2': 'DEC--SIN',
+    'CRVAL1': 150.0,
+    'CRVAL2': 30.0,
+    'CRPIX1': 20.0,
+    'CRPIX2': 16.0,
+    'CDELT1': -0.0005,
+    'CDELT2': 0.0005,
+    'BUNIT': 'Jy/beam',
+    'BMAJ': 0.0015,
+    'BMIN': 0.00125,
+    'BPA': 30.0,
+  } | cards
+  return astropy.io.fits.Header(
+    [(key, value) for key, value in values.items() if value is not None]
+  )
+
+
+def noise(shape=(32, 40), seed=0):
+  return np.random.default_rng(seed).normal(0, 1e-3, shape)
+
+
+def write(path, pixels, **cards):
+  astropy.io.fits.PrimaryHDU(pixels, header(**cards)).writeto(path)
+  return path
+
+
+def test_pixels_are_native_float32_rows_from_the_south(tmp_path):
+  pixels = noise()
+  image = fits.read(write(tmp_path / 'a.fits', pixels.astype('>f8')))
+  assert image.pixels_jy_beam.dtype == np.dtype('=f4')
+  np.testing.assert_array_equal(image.pixels_jy_beam, pixels.astype(np.float32))
+
+
+def test_beam_scale_and_sky_come_from_the_header(tmp_path):
+  image = fits.read(write(tmp_path / 'a.fits', noise()))
+  assert image.beam == fits.Beam(
+    pytest.approx(5.4), pytest.approx(4.5), pytest.approx(30)
+  )
+  # A Gaussian of 1 x 1 arcsec covers pi / (4 ln 2) = 1.133 arcsec^2.
+  assert image.beam.area_arcsec2 == pytest.approx(1.133090 * 5.4 * 4.5)
+  assert image.pixel_scale_arcsec == pytest.approx(1.8)
+  np.testing.assert_allclose(
+    fits.pixel_to_sky(image.wcs, 19, 15), (150, 30), atol=1e-9
+  )
+
+
+def test_east_is_left_and_north_is_up(tmp_path):
+  image = fits.read(write(tmp_path / 'a.fits', noise(), RADESYS='ICRS'))
+  x, y = fits.sky_to_pixel(image.wcs, [150 + 0.005, 150], [30, 30.005])
+  assert x[0] == pytest.approx(19 - 10 * np.cos(np.radians(30)), abs=1e-2)
+  assert y[1] == pytest.approx(15 + 10, abs=1e-2)
+
+
+@pytest.mark.parametrize(
+  ('unit', 'factor'),
+  [
+    ('JY/BEAM', 1),
+    ('Jy/beam', 1),
+    ('jy / beam', 1),
+    ('Jy beam-1', 1),
+    ('Jy beam^-1', 1),
+    ('Jy beam**(-1)', 1),
+    ('beam-1 Jy', 1),
+    ('Jy/bm', 1),
+    ('mJy/beam', 1e-3),
+    ('MJY/BEAM', 1e-3),
+    ('mJY/BEAM', 1e-3),
+    ('uJy/beam', 1e-6),
+    ('µJy/beam', 1e-6),
+    ('nJy/beam', 1e-9),
+  ],
+)
+def test_units_become_jy_per_beam(tmp_path, unit, factor):
+  if unit.isascii():
+    path = write(tmp_path / 'a.fits', np.full((8, 8), 2.0), BUNIT=unit)
+    pixels = fits.read(path).pixels_jy_beam
+    np.testing.assert_allclose(pixels, 2 * factor, rtol=1e-6)
+  assert fits.unit_factor(unit) == factor
+
+
+@pytest.mark.parametrize('unit', ['', 'K', 'Jy/pixel', 'Jy', 'JY/SR', 'W/beam'])
+def test_other_units_are_refused_with_the_remedy(tmp_path, unit):
+  path = write(tmp_path / 'a.fits', noise(), BUNIT=unit or None)
+  with pytest.raises(fits.FitsError, match=f"a.fits: BUNIT is '{unit}'.*unit="):
+    fits.read(path)
+
+
+def test_overrides_win_and_are_recorded(tmp_path):
+  path = write(tmp_path / 'a.fits', np.ones((8, 8)), BUNIT=None, BMAJ=None)
+  image = fits.read(path, unit='mJy/beam', beam_arcsec=6)
+  assert image.pixels_jy_beam[0, 0] == np.float32(1e-3)
+  assert image.beam == fits.Beam(6, 6, 0)
+  assert image.overrides == {'unit': 'mJy/beam', 'beam_arcsec': 6}
+
+
+def test_no_beam_is_none_and_the_last_clean_in_the_history_counts(tmp_path):
+  path = write(tmp_path / 'a.fits', noise(), BMAJ=None, BMIN=None)
+  assert fits.read(path).beam is None
+  cards = header(BMAJ=None)
+  for beam in ('9.0E-03', '1.5E-03'):
+    cards['HISTORY'] = f'AIPS CLEAN BMAJ=  {beam} BMIN=  1.5E-03 BPA=  12.00'
+  astropy.io.fits.PrimaryHDU(noise(), cards).writeto(tmp_path / 'b.fits')
+  beam = fits.read(tmp_path / 'b.fits').beam
+  assert beam == fits.Beam(pytest.approx(5.4), pytest.approx(5.4), 12)
+
+
+@pytest.mark.parametrize('axes', [(1,), (1, 1)])
+def test_axes_of_length_one_are_dropped(tmp_path, axes):
+  pixels = noise()
+  path = write(
+    tmp_path / 'a.fits',
+    pixels.reshape(*axes, *pixels.shape),
+    CTYPE3='FREQ',
+    CRVAL3=1.4e9,
+  )
+  np.testing.assert_allclose(fits.read(path).pixels_jy_beam, pixels, rtol=1e-6)
+
+
+def test_stokes_i_is_taken_from_where_the_axis_says(tmp_path):
+  cube = noise((3, 1, 32, 40))
+  stokes = {'CTYPE4': 'STOKES', 'CRVAL4': 3, 'CDELT4': -1, 'CRPIX4': 1}
+  path = write(tmp_path / 'a.fits', cube, CTYPE3='FREQ', **stokes)
+  np.testing.assert_allclose(
+    fits.read(path).pixels_jy_beam, cube[2, 0], rtol=1e-6
+  )
+
+
+def test_channels_and_stokes_without_i_are_refused(tmp_path):
+  path = write(tmp_path / 'a.fits', noise((3, 32, 40)), CTYPE3='FREQ')
+  with pytest.raises(fits.FitsError, match=r'a\.fits: axis 3 \(FREQ\) has 3'):
+    fits.read(path)
+  path = write(
+    tmp_path / 'b.fits', noise((2, 32, 40)), CTYPE3='STOKES', CRVAL3=2
+  )
+  with pytest.raises(fits.FitsError, match=r'STOKES\) has 2 planes'):
+    fits.read(path)
+
+
+def test_integers_are_scaled_and_blank_is_missing(tmp_path):
+  raw = np.arange(1, 1281, dtype=np.int16).reshape(32, 40)
+  hdu = astropy.io.fits.PrimaryHDU(raw, header())
+  hdu.header.update(BSCALE=1e-6, BZERO=0.5, BLANK=7)
+  hdu.writeto(tmp_path / 'a.fits')
+  # astropy rescales on writing: put the raw integers back as they were.
+  with astropy.io.fits.open(
+    tmp_path / 'a.fits', mode='update', do_not_scale_image_data=True
+  ) as hdus:
+    hdus[0].header.update(BSCALE=1e-6, BZERO=0.5, BLANK=7)
+    hdus[0].data[:] = raw
+  pixels = fits.read(tmp_path / 'a.fits').pixels_jy_beam
+  assert np.isnan(pixels[0, 6]) and np.isnan(pixels).sum() == 1
+  assert pixels[31, 39] == pytest.approx(0.5 + 1280e-6)
+
+
+def test_compressed_gzipped_and_extension_images_read_alike(tmp_path):
+  pixels = noise().astype(np.float32)
+  pixels[3, 4] = np.nan
+  plain = write(tmp_path / 'a.fits', pixels)
+  (tmp_path / 'a.fits.gz').write_bytes(gzip.compress(plain.read_bytes()))
+  empty = astropy.io.fits.PrimaryHDU()
+  extension = astropy.io.fits.ImageHDU(pixels, header())
+  astropy.io.fits.HDUList([empty, extension]).writeto(tmp_path / 'b.fits')
+  tiles = astropy.io.fits.CompImageHDU(
+    pixels, header(), compression_type='GZIP_1', quantize_level=0
+  )
+  astropy.io.fits.HDUList([empty, tiles]).writeto(tmp_path / 'c.fits.fz')
+  for name in ('a.fits', 'a.fits.gz', 'b.fits', 'c.fits.fz'):
+    image = fits.read(tmp_path / name)
+    np.testing.assert_array_equal(image.pixels_jy_beam, pixels)
+    assert image.pixel_scale_arcsec == pytest.approx(1.8)
+
+
+def test_large_images_read_in_blocks_of_rows(tmp_path, monkeypatch):
+  pixels = noise().astype(np.float32)
+  path = write(tmp_path / 'a.fits', pixels)
+  monkeypatch.setattr(fits, '_PIXELS_AT_ONCE', 7 * 40)
+  np.testing.assert_array_equal(fits.read(path).pixels_jy_beam, pixels)
+
+
+def test_padding_of_zeros_is_missing_and_single_zeros_are_not(tmp_path):
+  pixels = noise()
+  pixels[:, :10] = 0
+  pixels[20, 30] = 0
+  found = fits.read(write(tmp_path / 'a.fits', pixels)).pixels_jy_beam
+  assert np.isnan(found[:, :10]).all()
+  assert np.isnan(found).sum() == 320
+
+
+def test_an_image_without_measurements_is_refused(tmp_path):
+  for name, value in (('nan', np.nan), ('zero', 0.0)):
+    path = write(tmp_path / f'{name}.fits', np.full((32, 40), value))
+    with pytest.raises(fits.FitsError, match=f'{name}.fits: no finite pixel'):
+      fits.read(path)
+
+
+@pytest.mark.parametrize(
+  'cards',
+  [
+    {'CTYPE1': None, 'CTYPE2': None},
+    {'CTYPE1': 'FREQ', 'CTYPE2': 'VELO'},
+    {'CTYPE1': 'DEC--SIN', 'CTYPE2': 'RA---SIN'},
+    {'CDELT1': 0.0},
+    {'CRPIX1': 5e5},
+  ],
+)
+def test_images_without_a_celestial_wcs_are_refused(tmp_path, cards):
+  path = write(tmp_path / 'a.fits', noise(), **cards)
+  with pytest.raises(fits.FitsError, match=r'a\.fits: no celestial WCS'):
+    fits.read(path)
+
+
+@pytest.mark.parametrize('beam', [{'BMAJ': -1.0}, {'BMAJ': 1e-4}, {'BMIN': 0}])
+def test_impossible_beams_are_refused(tmp_path, beam):
+  with pytest.raises(fits.FitsError, match=r'a\.fits: the beam is'):
+    fits.read(write(tmp_path / 'a.fits', noise(), **beam))
+
+
+def test_missing_foreign_truncated_and_imageless_files_are_refused(tmp_path):
+  with pytest.raises(fits.FitsError, match=r'none\.fits: no such file'):
+    fits.read(tmp_path / 'none.fits')
+  (tmp_path / 'foreign.fits').write_text('not a FITS file\n' * 500)
+  with pytest.raises(fits.FitsError, match=r'foreign\.fits: not a whole'):
+    fits.read(tmp_path / 'foreign.fits')
+  whole = write(tmp_path / 'a.fits', noise((64, 64))).read_bytes()
+  zipped = gzip.compress(whole)
+  for name, content in (
+    ('cut.fits', whole[: len(whole) // 2]),
+    ('header.fits', whole[:1000]),
+    ('cut.fits.gz', zipped[: len(zipped) // 2]),
+    ('empty.fits', b''),
+  ):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(fits.FitsError, match=f'{name}: not a whole'):
+      fits.read(tmp_path / name)
+  table = astropy.io.fits.BinTableHDU.from_columns(
+    [astropy.io.fits.Column('a', 'E', array=np.ones(3))]
+  )
+  table.writeto(tmp_path / 'table.fits')
+  with pytest.raises(fits.FitsError, match=r'table\.fits: no 2-D image'):
+    fits.read(tmp_path / 'table.fits')
+
+
+def test_damaged_pixels_are_found_where_the_file_has_a_checksum(tmp_path):
+  stream = io.BytesIO()
+  hdu = astropy.io.fits.PrimaryHDU(noise((64, 64)), header())
+  hdu.writeto(stream, checksum=True)
+  content = bytearray(stream.getvalue())
+  (tmp_path / 'good.fits').write_bytes(content)
+  content[-4000] ^= 64
+  (tmp_path / 'bad.fits').write_bytes(content)
+  fits.read(tmp_path / 'good.fits')
+  with pytest.raises(fits.FitsError, match=r'bad\.fits: not a whole.*[Ss]um'):
+    fits.read(tmp_path / 'bad.fits')
+
+
+def test_every_error_is_one_line(tmp_path):
+  for name, cards in (('a', {'CTYPE1': None}), ('b', {'BUNIT': 'K'})):
+    path = write(tmp_path / f'{name}.fits', noise(), **cards)
+    with pytest.raises(fits.FitsError) as caught:
+      fits.read(path)
+    assert '\n' not in str(caught.value)
+
+
+def test_header_tells_what_read_returns(tmp_path):
+  path = write(tmp_path / 'a.fits', noise())
+  head, image = fits.header(path), fits.read(path)
+  assert head.shape == image.pixels_jy_beam.shape
+  assert head.beam == image.beam
+
+
+def test_real_headers_are_read(real_data):
+  for path in sorted((real_data / 'fits_samples').glob('*.fits')):
+    unit = 'Jy/beam' if path.name == 'pybdsf_4d.fits' else None
+    image = fits.read(path, unit=unit)
+    assert np.isfinite(image.pixels_jy_beam).any()
+    assert image.beam is not None
+  # The Galactic image lies near l = 11, b = -2.
+  galactic = fits.read(real_data / 'fits_samples' / 'magpis_300px.fits')
+  ra, dec = fits.pixel_to_sky(galactic.wcs, 149.5, 149.5)
+  assert (round(float(ra)), round(float(dec))) == (272, -20)
+
+
+def test_the_ncp_projection_of_scorpio_is_read(real_data):
+  path = real_data / 'scorpio' / 'ScorpioS17Field.fits'
+  image = fits.read(path)
+  assert image.pixel_scale_arcsec == pytest.approx(1.5)
+  assert image.beam.major_arcsec == pytest.approx(6.5)
+
+
+def test_a_first_field_is_centred_on_the_source_in_its_name(real_data):
+  path = next((real_data / 'mirabest_fits').glob('100_114.242+043.484*'))
+  image = fits.read(path, beam_arcsec=5.4)
+  assert image.pixels_jy_beam.shape == (300, 300)
+  x, y = fits.sky_to_pixel(image.wcs, 114.242, 43.484)
+  assert abs(x - 149.5) < 1.1 and abs(y - 149.5) < 1.1
