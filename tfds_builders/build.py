@@ -14,13 +14,15 @@ with other options are never taken for those asked for.
 import argparse
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import importlib
 import json
 import pathlib
+import shutil
 import sys
 import types
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import tensorflow_datasets as tfds
@@ -73,7 +75,8 @@ def build(
       that were built with other options.
   """
   module = _module(builder)
-  made = _make(module, builder, config, data_dir, options)
+  make = functools.partial(_make, module, builder, config, data_dir, options)
+  made = make()
   directory = pathlib.Path(made.data_dir)
   record = _record(module, options)
   if directory.exists() and not overwrite:
@@ -83,8 +86,18 @@ def build(
   if manual_dir is not None and not pathlib.Path(manual_dir).is_dir():
     raise ValueError(f'{manual_dir}: no such folder. Correct --manual_dir.')
   _mention_leftovers(directory)
+  with _set_aside(directory) as replaced:
+    # A builder that found old data describes those.
+    _prepare(make() if replaced else made, record, manual_dir)
+  return directory
+
+
+def _prepare(
+  made: tfds.core.DatasetBuilder,
+  record: dict[str, Any],
+  manual_dir: str | pathlib.Path | None,
+) -> None:
   made.info.metadata.update(options=record, options_sha256=_digest(record))
-  modes = tfds.download.GenerateMode
   tfds.disable_progress_bar()
   # Standard output is for the directory alone.
   with contextlib.redirect_stdout(sys.stderr):
@@ -93,13 +106,27 @@ def build(
       file_format='array_record',
       download_config=tfds.download.DownloadConfig(
         manual_dir=None if manual_dir is None else str(manual_dir),
-        download_mode=modes.REUSE_CACHE_IF_EXISTS
-        if overwrite
-        else modes.REUSE_DATASET_IF_EXISTS,
         try_download_gcs=False,
       ),
     )
-  return directory
+
+
+@contextlib.contextmanager
+def _set_aside(directory: pathlib.Path) -> Iterator[bool]:
+  """Moves old data away, for good only if what follows succeeds."""
+  if not directory.exists():
+    yield False
+    return
+  aside = directory.with_name(f'replaced.{directory.name}')
+  if aside.exists():
+    shutil.rmtree(aside)
+  directory.rename(aside)
+  try:
+    yield True
+  except BaseException:
+    aside.rename(directory)
+    raise
+  shutil.rmtree(aside)
 
 
 def _module(builder: str) -> types.ModuleType:

@@ -184,6 +184,7 @@ class _Job:
   labelled: bool
   report: Report
   progress: Callable[[str], None]
+  used: set[pathlib.Path] = dataclasses.field(default_factory=set)
 
   def __post_init__(self):
     common = os.path.commonpath([p.resolve().parent for p in self.paths])
@@ -195,7 +196,7 @@ class _Job:
 
   def from_tiles(self) -> Iterator[tuple[str, dict[str, Any]]]:
     for path in self._timed(self.paths):
-      image = self._open(fits.read, path)
+      image = self._image(path)
       if image is None:
         continue
       for tile in self._kept(self._cut_tiles(image)):
@@ -245,7 +246,7 @@ class _Job:
       for source, paths in left.items():
         by_path.setdefault(paths.pop(0), []).append(source)
       for path in self._timed([p for p in self.paths if p in by_path]):
-        image = self._open(fits.read, path)
+        image = self._image(path)
         for source in by_path[path] if image else []:
           piece = self._cut_source(image, sources, source)
           missing = np.isnan(piece.pixels_jy_beam).mean()
@@ -306,6 +307,13 @@ class _Job:
       field_arcsec=field,
     )
 
+  def _image(self, path: pathlib.Path) -> fits.Image | None:
+    image = self._open(fits.read, path)
+    if image is not None:
+      self.used.add(path)
+      self.report.images = len(self.used)
+    return image
+
   def _open(self, reader: Callable[..., Any], path: pathlib.Path) -> Any:
     """A file's image or header; None for a bad one that is passed over."""
     try:
@@ -333,5 +341,4 @@ class _Job:
           f'{done}/{len(paths)} images, {self.report.examples} examples, '
           f'{left:.0f} s left'
         )
-      self.report.images += 1
       yield path

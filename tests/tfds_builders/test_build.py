@@ -1,0 +1,215 @@
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import astropy.io.fits
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from tfds_builders import build
+
+
+@pytest.fixture
+def survey(tmp_path):
+  """Arguments of a small build: one image of 64 x 64 pixels."""
+  header = astropy.io.fits.Header(
+    {
+      'CTYPE1': 'RA---TAN',
+      'CTYPE2': 'DEC--TAN',
+      'CRVAL1': 10.0,
+      'CRVAL2': 10.0,
+      'CDELT1': -0.0005,
+      'CDELT2': 0.0005,
+      'BUNIT': 'Jy/beam',
+      'BMAJ': 0.0015,
+    }
+  )
+  pixels = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)
+  astropy.io.fits.PrimaryHDU(pixels, header).writeto(tmp_path / 'a.fits')
+  return {
+    'data_dir': tmp_path / 'data',
+    'images': str(tmp_path / '*.fits'),
+    'name': 'small',
+    'size_pix': 16,
+  }
+
+
+def flags(survey):
+  return [f'--{key}={value}' for key, value in survey.items()]
+
+
+def test_builders_are_found_by_their_folder():
+  assert 'radio_fits' in build.available()
+  with pytest.raises(ValueError, match=r"'x'; there are: .*radio_fits"):
+    build.build('x')
+  with pytest.raises(ValueError, match="no config 'x'; there are: cutouts"):
+    build.build('radio_fits', config='x')
+  with pytest.raises(ValueError, match="no option 'x'; there are: images"):
+    build.build('radio_fits', x=1)
+
+
+@pytest.mark.parametrize('name', build.available())
+def test_every_flag_of_every_builder_answers_help(name, capsys):
+  with pytest.raises(SystemExit) as exit_:
+    build.main([name, '--help'])
+  assert exit_.value.code == 0
+  shown = capsys.readouterr().out
+  for action in build.parser(name)._actions:
+    assert action.help
+    assert all(option in shown for option in action.option_strings)
+
+
+def test_help_without_a_builder_lists_them(capsys):
+  with pytest.raises(SystemExit) as exit_:
+    build.main(['--help'])
+  assert exit_.value.code == 0
+  assert 'radio_fits' in capsys.readouterr().out
+
+
+def test_the_command_prints_the_directory_and_nothing_else(survey, capsys):
+  assert build.main(['radio_fits', *flags(survey)]) == 0
+  directory = pathlib.Path(capsys.readouterr().out.strip())
+  assert directory == survey['data_dir'] / 'small' / 'tiles' / '1.0.0'
+  builder = tfds.builder_from_directory(directory)
+  # Corners 0 8 ... 48 in both directions.
+  assert len(builder.as_data_source('train')) == 49
+  assert builder.info.file_format.value == 'array_record'
+
+
+def test_bad_input_is_one_line_and_status_one(survey, capsys):
+  (pathlib.Path(survey['images']).parent / 'b.fits').write_text('x')
+  assert build.main(['radio_fits', *flags(survey)]) == 1
+  shown = capsys.readouterr()
+  assert shown.out == ''
+  last = shown.err.strip().splitlines()[-1]
+  assert last.startswith('error: ') and 'b.fits' in last
+  assert 'Traceback' not in shown.err
+  assert build.main(['nothing']) == 1
+  with pytest.raises(ValueError, match=r'b\.fits'):
+    build.main(['radio_fits', '--traceback', *flags(survey)])
+
+
+def test_a_failed_build_leaves_nothing_behind(survey):
+  (pathlib.Path(survey['images']).parent / 'b.fits').write_text('x')
+  with pytest.raises(ValueError, match=r'b\.fits'):
+    build.build('radio_fits', **survey)
+  assert not list(survey['data_dir'].rglob('*array_record*'))
+  assert not list(survey['data_dir'].rglob('*incomplete*'))
+
+
+def test_prepared_data_are_returned_at_once_even_without_their_images(
+  survey, monkeypatch
+):
+  directory = build.build('radio_fits', **survey)
+  monkeypatch.setattr(
+    tfds.core.DatasetBuilder, 'download_and_prepare', lambda *a, **k: 1 / 0
+  )
+  assert build.build('radio_fits', **survey) == directory
+  os.remove(pathlib.Path(survey['images']).parent / 'a.fits')
+  assert build.build('radio_fits', **survey) == directory
+
+
+def test_data_built_with_other_options_are_not_taken(survey):
+  directory = build.build('radio_fits', **survey)
+  with pytest.raises(
+    ValueError, match='built with size_pix=16, asked for is size_pix=32'
+  ):
+    build.build('radio_fits', **(survey | {'size_pix': 32}))
+  build.build('radio_fits', overwrite=True, **(survey | {'size_pix': 32}))
+  features = tfds.builder_from_directory(directory).info.features
+  assert features['image'].shape == (32, 32, 1)
+
+
+def test_data_outlive_a_failed_attempt_to_replace_them(survey):
+  directory = build.build('radio_fits', **survey)
+  (pathlib.Path(survey['images']).parent / 'b.fits').write_text('x')
+  with pytest.raises(ValueError, match=r'b\.fits'):
+    build.build('radio_fits', overwrite=True, **survey)
+  assert len(tfds.builder_from_directory(directory).as_data_source('train'))
+  assert [p.name for p in directory.parent.iterdir()] == ['1.0.0']
+
+
+def test_another_exclusion_catalogue_under_the_same_name_is_noticed(survey):
+  catalogue = survey['data_dir'].parent / 'x.csv'
+  catalogue.write_text('ra,dec\n200,0\n')
+  settings = survey | {'exclude': str(catalogue)}
+  build.build('radio_fits', **settings)
+  catalogue.write_text('ra,dec\n10,10\n')
+  with pytest.raises(ValueError, match='built with exclude='):
+    build.build('radio_fits', **settings)
+
+
+def test_new_images_under_the_same_pattern_are_noticed(survey):
+  build.build('radio_fits', **survey)
+  folder = pathlib.Path(survey['images']).parent
+  (folder / 'b.fits').write_bytes((folder / 'a.fits').read_bytes())
+  with pytest.raises(ValueError, match='built with images='):
+    build.build('radio_fits', **survey)
+
+
+def test_half_a_copy_is_not_taken_for_a_data_set(survey):
+  directory = build.build('radio_fits', **survey)
+  (shard,) = directory.glob('*array_record*')
+  shard.unlink()
+  with pytest.raises(
+    ValueError, match=r'not a finished data set .*array_record'
+  ):
+    build.build('radio_fits', **survey)
+  (directory / 'dataset_info.json').unlink()
+  with pytest.raises(ValueError, match=r'dataset_info\.json is missing'):
+    build.build('radio_fits', **survey)
+  build.build('radio_fits', overwrite=True, **survey)
+  assert shard.is_file()
+
+
+def test_a_killed_build_leaves_nothing_that_opens(survey, capsys):
+  program = """
+import os, signal, sys
+from tfds_builders import build
+from tfds_builders.radio_fits import convert
+real = convert.convert
+def killed(*args, **settings):
+  for number, example in enumerate(real(*args, **settings)):
+    if number == 20:
+      os.kill(os.getpid(), signal.SIGKILL)
+    yield example
+convert.convert = killed
+build.main(sys.argv[1:])
+"""
+  done = subprocess.run(
+    [sys.executable, '-c', program, 'radio_fits', *flags(survey)],
+    capture_output=True,
+    cwd=pathlib.Path(build.__file__).parents[1],
+  )
+  assert done.returncode == -signal.SIGKILL
+  place = survey['data_dir'] / 'small' / 'tiles'
+  assert not (place / '1.0.0').exists()
+  assert not list(survey['data_dir'].rglob('dataset_info.json'))
+  directory = build.build('radio_fits', **survey)
+  assert len(tfds.builder_from_directory(directory).as_data_source('train'))
+  assert 'left by a build that was stopped' in capsys.readouterr().err
+
+
+def test_a_missing_manual_dir_is_refused(survey, tmp_path):
+  with pytest.raises(ValueError, match='no such folder'):
+    build.build('radio_fits', manual_dir=tmp_path / 'nowhere', **survey)
+
+
+def test_building_needs_neither_jax_nor_tensorflow(survey):
+  program = """
+import sys
+from tfds_builders import build
+status = build.main(sys.argv[1:])
+loaded = {'jax', 'tensorflow', 'torch'} & set(sys.modules)
+sys.exit(status or ','.join(loaded))
+"""
+  done = subprocess.run(
+    [sys.executable, '-c', program, 'radio_fits', *flags(survey)],
+    capture_output=True,
+    text=True,
+    cwd=pathlib.Path(build.__file__).parents[1],
+  )
+  assert done.returncode == 0, done.stderr

@@ -1,0 +1,283 @@
+import json
+import pathlib
+
+import astropy.io.fits
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from radio_ssl.data import catalogue as catalogues
+from radio_ssl.data import fits
+from tfds_builders import build
+from tfds_builders.radio_fits import convert
+
+RMS = 1e-4
+# (name, RA, Dec, size, class): two fields, the third source in both.
+SOURCES = [
+  ('first', 150.002, 30.001, 20.0, 'FRI'),
+  ('second', 149.99, 29.99, np.nan, 'FRII'),
+  ('shared', 149.975, 30.0, 12.0, 'FRI'),
+  ('far', 10.0, -10.0, 12.0, 'FRI'),
+]
+
+
+def write_field(path, ra, **cards):
+  """A field of 100 x 90 pixels of 1.8 arcsec with Gaussians of 50 mJy."""
+  header = astropy.io.fits.Header(
+    [
+      ('CTYPE1', 'RA---SIN'),
+      ('CTYPE2', 'DEC--SIN'),
+      ('CRVAL1', ra),
+      ('CRVAL2', 30.0),
+      ('CRPIX1', 50.0),
+      ('CRPIX2', 45.0),
+      ('CDELT1', -0.0005),
+      ('CDELT2', 0.0005),
+      ('RADESYS', 'ICRS'),
+      ('BUNIT', 'Jy/beam'),
+      ('BMAJ', 0.0015),
+      ('BMIN', 0.0015),
+    ]
+  )
+  header.update(cards)
+  wcs = astropy.wcs.WCS(header)
+  pixels = np.random.default_rng(int(ra * 1e3)).normal(0, RMS, (90, 100))
+  y, x = np.mgrid[:90, :100]
+  for _, source_ra, source_dec, _, _ in SOURCES[:3]:
+    x0, y0 = fits.sky_to_pixel(wcs, source_ra, source_dec)
+    r2 = (x - x0) ** 2 + (y - y0) ** 2
+    pixels += 0.05 * np.exp(-r2 / (2 * (3 / 2.3548) ** 2))
+  path.parent.mkdir(exist_ok=True)
+  data = pixels.astype(np.float32)
+  astropy.io.fits.PrimaryHDU(data, header).writeto(path)
+  return path
+
+
+def write_catalogue(path, rows):
+  lines = ['name,ra,dec,size,class'] + [','.join(map(str, r)) for r in rows]
+  path.write_text('\n'.join(lines).replace('nan', '') + '\n')
+  return str(path)
+
+
+@pytest.fixture
+def survey(tmp_path):
+  """Options of a small survey: two overlapping fields and a catalogue."""
+  write_field(tmp_path / 'images' / 'a.fits', 150.0)
+  write_field(tmp_path / 'images' / 'b.fits', 149.965)
+  return {
+    'images': str(tmp_path / 'images' / '*.fits'),
+    'name': 'survey',
+    'data_dir': tmp_path / 'data',
+  }
+
+
+def read(directory):
+  builder = tfds.builder_from_directory(directory)
+  examples = {e['name'].decode(): e for e in builder.as_data_source('train')}
+  return examples, builder.info.metadata
+
+
+def test_tiles_are_stored_under_their_name_with_sky_and_noise(survey):
+  directory = build.build('radio_fits', size_pix=40, **survey)
+  assert directory == survey['data_dir'] / 'survey' / 'tiles' / '1.0.0'
+  examples, metadata = read(directory)
+  # Corners 0 20 40 50 by 0 20 40 60 in each of the two fields.
+  assert len(examples) == 2 * 16
+  assert metadata['pixel_scale_arcsec'] == 1.8
+  assert metadata['beam_major_arcsec'] == 5.4
+  tile = examples['a.fits#x00060y00020']
+  assert tile['image'].shape == (40, 40, 1)
+  assert tile['source_file'] == b'a.fits'
+  image = fits.read(survey['images'].replace('*', 'a'))
+  np.testing.assert_array_equal(
+    tile['image'][..., 0], image.pixels_jy_beam[20:60, 60:100]
+  )
+  where = fits.sky_to_pixel(image.wcs, tile['ra_deg'], tile['dec_deg'])
+  np.testing.assert_allclose(where, (79.5, 39.5), atol=1e-6)
+  assert tile['rms_jy_beam'] == pytest.approx(RMS, rel=0.1)
+  assert abs(tile['background_jy_beam']) < 0.1 * RMS
+
+
+def test_cutouts_come_from_the_most_central_image_with_their_catalogue(
+  survey, tmp_path
+):
+  path = write_catalogue(tmp_path / 'c.csv', SOURCES)
+  directory = build.build(
+    'radio_fits',
+    config='cutouts',
+    catalogue=path,
+    labelled=True,
+    size_pix=21,
+    **survey,
+  )
+  examples, metadata = read(directory)
+  assert sorted(examples) == ['first', 'second', 'shared']
+  assert metadata['outside'] == 1
+  names = tfds.builder_from_directory(directory).info.features['label'].names
+  assert names == ['FRI', 'FRII']
+  assert examples['second']['label'] == 1
+  assert np.isnan(examples['second']['source_size_arcsec'])
+  assert examples['shared']['source_size_arcsec'] == 12
+  # It lies 7 pixels from the edge in a.fits, 32 in b.fits.
+  assert examples['shared']['source_file'] == b'b.fits'
+  assert examples['first']['source_file'] == b'a.fits'
+  for example in examples.values():
+    pixels = example['image'][..., 0]
+    assert np.unravel_index(np.nanargmax(pixels), (21, 21)) == (10, 10)
+    assert pixels.max() == pytest.approx(0.05, rel=0.02)
+    assert example['flux_jy'] == pytest.approx(0.05, rel=0.05)
+
+
+def test_a_field_of_so_many_source_sizes_is_resized(survey, tmp_path):
+  path = write_catalogue(tmp_path / 'c.csv', SOURCES)
+  settings = survey | {'config': 'cutouts', 'catalogue': path}
+  directory = build.build(
+    'radio_fits',
+    size_pix=32,
+    source_factor=2.5,
+    min_field_arcsec=40,
+    **settings,
+  )
+  examples, metadata = read(directory)
+  assert examples['first']['pixel_scale_arcsec'] == np.float32(50 / 32)
+  assert examples['shared']['pixel_scale_arcsec'] == np.float32(40 / 32)
+  assert metadata['unsized'] == 1
+  assert metadata['pixel_scale_arcsec'] is None
+  assert metadata['beam_major_arcsec'] == 5.4
+
+
+def test_pixels_larger_than_half_the_beam_need_the_flag(survey, tmp_path):
+  path = write_catalogue(tmp_path / 'c.csv', SOURCES)
+  settings = survey | {
+    'config': 'cutouts',
+    'catalogue': path,
+    'size_pix': 10,
+    'field_arcsec': 30.0,
+  }
+  with pytest.raises(ValueError, match=r'3 arcsec, larger than half .* to 12'):
+    build.build('radio_fits', **settings)
+  build.build('radio_fits', allow_coarse_pixels=True, **settings)
+
+
+def test_no_image_holds_an_excluded_source(survey, tmp_path):
+  path = write_catalogue(tmp_path / 'c.csv', SOURCES)
+  held_out = write_catalogue(tmp_path / 'x.csv', SOURCES[:1])
+  settings = survey | {'exclude': held_out}
+  directory = build.build(
+    'radio_fits', config='cutouts', catalogue=path, size_pix=16, **settings
+  )
+  examples, metadata = read(directory)
+  # `second` is 37 arcsec east and 40 south of `first`, and 14 + 30 is enough.
+  assert sorted(examples) == ['second', 'shared']
+  assert metadata['excluded'] == 1
+  directory = build.build('radio_fits', size_pix=20, **settings)
+  examples, metadata = read(directory)
+  everything = len(examples) + metadata['excluded']
+  assert 0 < metadata['excluded'] < everything
+  sky = [(e['ra_deg'], e['dec_deg']) for e in examples.values()]
+  ra, dec = np.array(sky).T
+  dx = np.abs((ra - 150.002) * np.cos(np.radians(30))) * 3600
+  dy = np.abs(dec - 30.001) * 3600
+  beyond = np.hypot(np.maximum(dx - 18, 0), np.maximum(dy - 18, 0))
+  assert beyond.min() > 30 - 1e-3
+
+
+def test_a_bad_file_stops_the_build_or_is_listed_with_its_reason(survey):
+  folder = pathlib.Path(survey['images']).parent
+  (folder / 'c.fits').write_text('no image')
+  write_field(folder / 'd.fits', 150.1, BUNIT='K')
+  with pytest.raises(ValueError, match=r'c\.fits: not a whole'):
+    build.build('radio_fits', size_pix=40, **survey)
+  assert not (survey['data_dir'] / 'survey' / 'tiles' / '1.0.0').exists()
+  directory = build.build('radio_fits', size_pix=40, skip_bad=True, **survey)
+  examples, metadata = read(directory)
+  assert len(examples) == 32
+  skipped = json.loads((directory / 'skipped.json').read_text())
+  assert skipped == metadata['skipped']
+  assert [pathlib.Path(path).name for path in skipped] == ['c.fits', 'd.fits']
+  assert "BUNIT is 'K'" in skipped[str(folder / 'd.fits')]
+  assert metadata['images'] == 2
+
+
+def test_a_beam_must_be_known(survey):
+  folder = pathlib.Path(survey['images']).parent
+  with astropy.io.fits.open(folder / 'a.fits', mode='update') as hdus:
+    del hdus[0].header['BMAJ']
+  with pytest.raises(ValueError, match=r'a\.fits: no BMAJ.*--beam_arcsec'):
+    build.build('radio_fits', size_pix=40, **survey)
+  directory = build.build('radio_fits', size_pix=40, beam_arcsec=6.0, **survey)
+  _, metadata = read(directory)
+  assert metadata['beam_major_arcsec'] == 6
+  assert metadata['options']['beam_arcsec'] == 6
+
+
+def test_a_source_is_cut_from_the_next_image_where_the_best_is_blank(
+  survey, tmp_path
+):
+  folder = pathlib.Path(survey['images']).parent
+  with astropy.io.fits.open(folder / 'b.fits', mode='update') as hdus:
+    hdus[0].data[:, 25:] = np.nan
+  rows = [('shared', 149.975, 30.0, 12.0, 'FRI')]
+  report = convert.Report()
+  sources = catalogues.read(write_catalogue(tmp_path / 'c.csv', rows))
+  ((_, example),) = convert.convert(
+    sorted(folder.glob('*.fits')),
+    convert.Cutouts(size_pix=11),
+    catalogue=sources,
+    report=report,
+  )
+  assert example['source_file'] == 'a.fits'
+  assert report.missing == 0
+
+
+def test_order_does_not_depend_on_where_the_files_lie(survey, tmp_path):
+  directory = build.build('radio_fits', size_pix=40, **survey)
+  moved = tmp_path / 'elsewhere' / 'deep'
+  moved.parent.mkdir()
+  pathlib.Path(survey['images']).parent.rename(moved)
+  settings = survey | {'images': str(moved / '*.fits'), 'name': 'other'}
+  other = build.build('radio_fits', size_pix=40, **settings)
+  assert list(read(directory)[0]) == list(read(other)[0])
+
+
+@pytest.mark.parametrize(
+  ('options', 'message'),
+  [
+    ({'images': 'nowhere/*.fits'}, r'nowhere/\*\.fits.*no such files'),
+    ({'config': 'cutouts'}, 'cutouts need a catalogue'),
+    ({'field_arcsec': 60.0}, "'tiles' has no option 'field_arcsec'"),
+    ({'config': 'cutouts', 'stride_pix': 3}, "has no option 'stride_pix'"),
+    ({'size_pix': 400}, 'no example to make'),
+    ({'size_pix': 2}, 'size_pix 2: wanted 8'),
+    ({'name': 'mirabest'}, 'is a builder'),
+    ({'name': 'A b'}, 'wanted lower-case'),
+    ({'max_missing': 1.0}, 'max_missing'),
+    ({'stride_pix': -1}, 'stride_pix -1: wanted more'),
+    ({'exclude': 'none.csv'}, r'none\.csv: no such file'),
+  ],
+)
+def test_wrong_options_are_refused(survey, options, message):
+  with pytest.raises(ValueError, match=message):
+    build.build('radio_fits', **(survey | options))
+  assert not list(survey['data_dir'].rglob('dataset_info.json'))
+
+
+def test_the_first_fields_of_mirabest_are_cut_around_their_sources(
+  real_data, tmp_path
+):
+  name = '100_114.242+043.484_0.2731_0057.94'
+  path = write_catalogue(
+    tmp_path / 'c.csv', [(name, 114.242, 43.484, 57.94, 'x')]
+  )
+  directory = build.build(
+    'radio_fits',
+    config='cutouts',
+    images=str(real_data / 'mirabest_fits' / f'{name}.fits.fz'),
+    catalogue=path,
+    beam_arcsec=5.4,
+    size_pix=150,
+    data_dir=tmp_path,
+  )
+  examples, _ = read(directory)
+  assert examples[name]['rms_jy_beam'] == pytest.approx(1.5e-4, rel=0.3)
+  assert examples[name]['flux_jy'] > 5e-3
