@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
-from radio_ssl.models import base
+from radio_ssl.models import base, conv, pool
 
 _STEMS = ('imagenet', 'small')
 _DTYPES = ('float32', 'bfloat16', 'float64')
@@ -61,6 +61,7 @@ class ResNet(nn.Module):
       padding=((pad, pad), (pad, pad)),
       use_bias=False,
       dtype=self.dtype,
+      conv_general_dilated=conv.conv,
       kernel_init=nn.initializers.variance_scaling(2.0, 'fan_out', 'normal'),
       name=name,
     )
@@ -109,7 +110,7 @@ class ResNet(nn.Module):
     )(x)
     x = nn.relu(self._norm(train, 'stem_norm')(x))
     if imagenet:
-      x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+      x = pool.max_pool(x)
     for i, count in enumerate(self.blocks):
       for j in range(count):
         stride = 2 if i > 0 and j == 0 else 1
