@@ -20,8 +20,11 @@ import astropy.wcs.utils
 import numpy as np
 import scipy.ndimage
 
-# Larger blocks of exact zeros than this are padding, not measurements.
-_ZERO_BLOCK_PIX = 8
+# Exact zeros over these many rows and columns are padding or lost records, not
+# measurements.
+_ZERO_BLOCKS_PIX = ((8, 8), (1, 32))
+# Brighter than the Sun: a wrong unit or damaged bytes.
+_BRIGHTEST_JY_BEAM = 1e7
 _STOKES_I = 1
 _PIXELS_AT_ONCE = 1 << 22
 _PREFIXES = {
@@ -154,8 +157,8 @@ def read(
   """Reads one 2-D plane of Stokes I.
 
   The first unit of the file that holds an image is taken. Axes of length 1 are
-  dropped; of a Stokes axis, I is taken; several channels are refused. Blocks of
-  exact zeros of 8 x 8 pixels and more are padding and come back as NaN.
+  dropped; of a Stokes axis, I is taken; several channels are refused. Exact
+  zeros over 8 x 8 pixels or 32 in a row are padding and come back as NaN.
 
   Args:
     path: a FITS file: plain, .gz, or tile-compressed.
@@ -176,6 +179,12 @@ def read(
   if not np.isfinite(pixels).any():
     raise FitsError(
       f'{path}: no finite pixel (all NaN, blank or zero). Leave this file out.'
+    )
+  brightest = max(np.nanmax(pixels), -np.nanmin(pixels))
+  if brightest > _BRIGHTEST_JY_BEAM:
+    raise FitsError(
+      f'{path}: a pixel of {brightest:.3g} Jy/beam. Set unit= (--unit) if '
+      'BUNIT is wrong; else the file is damaged: fetch it again.'
     )
   overrides = {'unit': unit, 'beam_arcsec': beam_arcsec}
   return Image(
@@ -340,14 +349,20 @@ def _pixels(hdu: object, head: Header) -> np.ndarray:
   for row in range(0, head.shape[0], step):
     rows = slice(row, min(row + step, head.shape[0]))
     block = hdu.section[(*head.plane, rows, slice(None))]
-    pixels[rows] = block * head.factor_to_jy_beam
-  pixels[~np.isfinite(pixels)] = np.nan
+    block = (block * head.factor_to_jy_beam).astype(np.float32)
+    pixels[rows] = np.where(np.isfinite(block), block, np.nan)
   return pixels
 
 
 def _blank_padding(pixels: np.ndarray) -> None:
-  """Sets blocks of exact zeros to NaN, in place."""
+  """Sets blocks and long runs of exact zeros to NaN, in place."""
   zero = pixels == 0
-  if np.count_nonzero(zero) >= _ZERO_BLOCK_PIX**2:
-    block = np.ones((_ZERO_BLOCK_PIX, _ZERO_BLOCK_PIX), bool)
-    pixels[scipy.ndimage.binary_opening(zero, block)] = np.nan
+  for block in _ZERO_BLOCKS_PIX:
+    # A block holds one of half its size on a grid of halves, which is quick to
+    # look for; integer images have many zeros and no block.
+    step_y, step_x = (max(1, side // 2) for side in block)
+    height, width = zero.shape[0] // step_y, zero.shape[1] // step_x
+    grid = zero[: height * step_y, : width * step_x]
+    if grid.reshape(height, step_y, width, step_x).all(axis=(1, 3)).any():
+      opened = scipy.ndimage.binary_opening(zero, np.ones(block, bool))
+      pixels[opened] = np.nan

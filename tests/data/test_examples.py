@@ -17,7 +17,7 @@ def test_an_example_survives_encoding_with_positions_in_double_precision():
     label='b',
     rms_jy_beam=1e-4,
   )
-  encoded = features.serialize_example(features.encode_example(made))
+  encoded = features.serialize_example(made)
   found = features.deserialize_example_np(encoded)
   np.testing.assert_array_equal(found['image'][..., 0], pixels)
   assert found['image'].dtype == np.float32

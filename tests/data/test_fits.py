@@ -191,13 +191,28 @@ def test_large_images_read_in_blocks_of_rows(tmp_path, monkeypatch):
   np.testing.assert_array_equal(fits.read(path).pixels_jy_beam, pixels)
 
 
-def test_padding_of_zeros_is_missing_and_single_zeros_are_not(tmp_path):
+def test_padding_of_zeros_is_missing_and_short_runs_are_not(tmp_path):
   pixels = noise()
   pixels[:, :10] = 0
-  pixels[20, 30] = 0
+  pixels[20, 12:40] = 0
   found = fits.read(write(tmp_path / 'a.fits', pixels)).pixels_jy_beam
   assert np.isnan(found[:, :10]).all()
   assert np.isnan(found).sum() == 320
+
+
+def test_a_run_of_zeros_is_a_lost_record(tmp_path):
+  pixels = noise()
+  pixels[5, 3:36] = 0
+  found = fits.read(write(tmp_path / 'a.fits', pixels)).pixels_jy_beam
+  np.testing.assert_array_equal(np.isnan(found), pixels == 0)
+
+
+def test_impossibly_bright_pixels_are_refused(tmp_path):
+  pixels = noise()
+  pixels[3, 3] = -1e30
+  path = write(tmp_path / 'a.fits', pixels)
+  with pytest.raises(fits.FitsError, match=r'a\.fits: a pixel of 1e\+30 Jy'):
+    fits.read(path)
 
 
 def test_an_image_without_measurements_is_refused(tmp_path):

@@ -204,7 +204,7 @@ import sys
 from tfds_builders import build
 status = build.main(sys.argv[1:])
 loaded = {'jax', 'tensorflow', 'torch'} & set(sys.modules)
-sys.exit(status or ','.join(loaded))
+sys.exit(f'loads {loaded}' if loaded else status)
 """
   done = subprocess.run(
     [sys.executable, '-c', program, 'radio_fits', *flags(survey)],

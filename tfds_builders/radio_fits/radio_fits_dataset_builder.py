@@ -80,6 +80,9 @@ class Options:
   skip_bad: bool = _option(False, 'pass over bad files, and list them')
 
   def __post_init__(self):
+    # A mapping is welcome too, and the order of columns means nothing.
+    pairs = tuple(sorted(dict(self.columns).items()))
+    object.__setattr__(self, 'columns', pairs)
     if not re.fullmatch(r'[a-z][a-z0-9_]*', self.name):
       raise ValueError(
         f'name {self.name!r}: wanted lower-case letters, digits and _.'

@@ -106,6 +106,7 @@ def test_cutouts_come_from_the_most_central_image_with_their_catalogue(
     'radio_fits',
     config='cutouts',
     catalogue=path,
+    columns={'label': 'class'},
     labelled=True,
     size_pix=21,
     **survey,
