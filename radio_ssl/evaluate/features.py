@@ -1,0 +1,177 @@
+"""Frozen encoders, and the features that they give a labelled set."""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from radio_ssl import checkpoints
+from radio_ssl.augment import inputs
+from radio_ssl.data import pipeline
+from radio_ssl.models import base as models
+from radio_ssl.objectives import base as objectives
+
+# Columns of the records that are kept beside the features.
+_COLUMNS = ('ra_deg', 'dec_deg', 'source_size_arcsec', 'flux_jy')
+
+
+@dataclasses.dataclass(frozen=True)
+class FrozenEncoder:
+  """An encoder that is measured, not trained.
+
+  Attributes:
+    encoder: the Linen module.
+    variables: {'params': ..., 'batch_stats': ...}.
+    input: how images are scaled before it.
+    meta: of the checkpoint it comes from; {} for an untrained one.
+  """
+
+  encoder: nn.Module
+  variables: Mapping[str, Any]
+  input: inputs.Input
+  meta: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+  """One split of a labelled set, a row a source.
+
+  Attributes:
+    features: [N, D] float64.
+    labels: [N] int32.
+    names: of the sources.
+    columns: [N] each, catalogue numbers of the records, NaN where unknown.
+  """
+
+  features: np.ndarray
+  labels: np.ndarray
+  names: list[str]
+  columns: Mapping[str, np.ndarray]
+
+
+def from_checkpoint(
+  path: str | pathlib.Path, which: str | None = None
+) -> FrozenEncoder:
+  """Rebuilds an encoder from what is stored with its checkpoint.
+
+  Args:
+    path: as for `checkpoints.read`.
+    which: 'online' | 'ema'; None takes the online one.
+
+  Raises:
+    ValueError: no or a damaged checkpoint, or no such encoder in it.
+  """
+  tree, meta = checkpoints.read(path)
+  config = meta['config']
+  return FrozenEncoder(
+    encoder=models.make_encoder(config['encoder']),
+    variables=objectives.encoder_variables(
+      tree['params'], tree['model_state'], which
+    ),
+    input=inputs.Input(**config['input']),
+    meta=meta,
+  )
+
+
+def untrained(
+  encoder_config: Mapping[str, Any], image_input: inputs.Input, *, seed: int
+) -> FrozenEncoder:
+  """An encoder as it is before the first step."""
+  encoder = models.make_encoder(encoder_config)
+  size = image_input.size_pix
+  blank = jnp.zeros((1, size, size, image_input.channels))
+  variables = jax.jit(functools.partial(encoder.init, train=False))(
+    jax.random.key(seed), blank
+  )
+  return FrozenEncoder(encoder, variables, image_input, {})
+
+
+def extract(
+  frozen: FrozenEncoder,
+  dataset: pipeline.DataSet,
+  split: str,
+  *,
+  batch_size: int = 64,
+  rotations: int = 1,
+) -> Table:
+  """Features of every image of a split, in the order of the records.
+
+  Args:
+    frozen: the encoder.
+    dataset: labelled.
+    split: of it.
+    batch_size: images at once; does not change the result.
+    rotations: 1; or 4, the mean over the four quarter turns.
+
+  Raises:
+    ValueError: a set without labels, or features that are not finite.
+  """
+
+  @jax.jit
+  def encode(variables, batch):
+    images = inputs.prepare(batch, frozen.input, dataset.geometry)
+    turned = [jnp.rot90(images, k, axes=(1, 2)) for k in range(rotations)]
+    pooled = [
+      frozen.encoder.apply(variables, image, train=False).pooled
+      for image in turned
+    ]
+    return sum(pooled) / rotations
+
+  # Sent once, not with every batch.
+  variables = jax.device_put(frozen.variables)
+  return tabulate(
+    dataset, split, functools.partial(encode, variables), batch_size
+  )
+
+
+def tabulate(dataset, split: str, encode, batch_size: int = 64) -> Table:
+  """Applies `encode` (batch -> [B, D]) to a split; see `extract`."""
+  if dataset.label_names is None:
+    raise ValueError(
+      f'{dataset.directory}: the data set has no labels to evaluate on.'
+    )
+  source = dataset.source(split)
+  features, labels, names = [], [], []
+  columns = {name: [] for name in _COLUMNS}
+  for batch, records in _batches(source, batch_size):
+    features.append(np.asarray(encode(batch))[: len(records)])
+    for record in records:
+      labels.append(record['label'])
+      names.append(record['name'].decode())
+      for name, values in columns.items():
+        values.append(record[name])
+  table = Table(
+    features=np.concatenate(features).astype(np.float64),
+    labels=np.asarray(labels, np.int32),
+    names=names,
+    columns={k: np.asarray(v, np.float64) for k, v in columns.items()},
+  )
+  bad = ~np.isfinite(table.features).all(axis=1)
+  if bad.any():
+    first = names[int(np.argmax(bad))]
+    raise ValueError(
+      f'{dataset.directory}: the features of {bad.sum()} images are not '
+      f'finite, such as {first}: the encoder has diverged, or the image is bad.'
+    )
+  return table
+
+
+def _batches(
+  source, batch_size: int
+) -> Iterator[tuple[dict[str, np.ndarray], list[Mapping[str, Any]]]]:
+  """Batches of one size, so that one compilation serves; the last is padded."""
+  for first in range(0, len(source), batch_size):
+    last = min(first + batch_size, len(source))
+    records = [source[i] for i in range(first, last)]
+    rows = [pipeline.to_example(first + i, r) for i, r in enumerate(records)]
+    rows += [rows[-1]] * (batch_size - len(rows))
+    yield (
+      {k: np.stack([row[k] for row in rows]) for k in rows[0]},
+      records,
+    )
