@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-# Gaussian kernels are cut at this many standard deviations.
+# A Gaussian ends at this many standard deviations.
 _REACH = 3.0
 SIGMA_PER_FWHM = 1 / (2 * math.sqrt(2 * math.log(2)))
 
@@ -81,36 +81,32 @@ def warp(frame: Array, y: Array, x: Array) -> Array:
 
 
 def reach_pix(sigma_pix: float) -> int:
-  """Half-width of the kernel that holds a Gaussian of that width."""
+  """Half-width of the square that holds a Gaussian of that width."""
   return math.ceil(_REACH * sigma_pix)
 
 
-def gaussian(sigma_pix: Array | float, reach: int) -> Array:
-  """A normalised Gaussian, [2 reach + 1]; sigma 0 is the identity."""
-  offset = jnp.arange(-reach, reach + 1, dtype=jnp.float32)
-  # Below a fifth of a pixel the samples no longer tell the width.
-  sigma = jnp.maximum(jnp.asarray(sigma_pix, jnp.float32), 0.2)
-  kernel = jnp.exp(-0.5 * (offset / sigma) ** 2)
-  return kernel / kernel.sum()
+def _smoothing(size: int, sigma_pix: Array | float, border: int) -> Array:
+  """One axis of a Gaussian smoothing as a matrix, [size, size + 2 border].
 
-
-def separable(image: Array, kernel: Array) -> Array:
-  """Convolves both axes with a symmetric kernel, without borders.
-
-  Args:
-    image: [H + 2 r, W + 2 r].
-    kernel: [2 r + 1].
-
-  Returns:
-    [H, W].
+  A product with it runs at the speed of the hardware everywhere; a
+  convolution whose kernel differs from image to image does not.
   """
-  taps = kernel.size
-  height, width = (n - taps + 1 for n in image.shape)
-  image = sum(kernel[i] * image[i : i + height] for i in range(taps))
-  return sum(kernel[i] * image[:, i : i + width] for i in range(taps))
+  row = jnp.arange(size)[:, None] + border
+  column = jnp.arange(size + 2 * border)[None, :]
+  # Below a fifth of a pixel the samples no longer tell the width, and the
+  # matrix is the identity to 4e-6.
+  sigma = jnp.maximum(jnp.asarray(sigma_pix, jnp.float32), 0.2)
+  return jnp.exp(-0.5 * ((row - column) / sigma) ** 2)
 
 
-def blur(image: Array, sigma_pix: Array | float, reach: int) -> Array:
+def _both_axes(matrix: Array, image: Array) -> Array:
+  # Under the TPU's default precision a bright core would lose 0.4 %.
+  highest = jax.lax.Precision.HIGHEST
+  image = jnp.matmul(matrix, image, precision=highest)
+  return jnp.matmul(image, matrix.T, precision=highest)
+
+
+def blur(image: Array, sigma_pix: Array | float) -> Array:
   """Smooths with a round Gaussian that sums to 1.
 
   A constant stays constant and the sum over a source is kept, in Jy per beam
@@ -118,15 +114,14 @@ def blur(image: Array, sigma_pix: Array | float, reach: int) -> Array:
   image given in Jy per *new* beam would be larger by the ratio of the areas.)
 
   Args:
-    image: [H, W]; beyond its edge it goes on as at the edge.
+    image: [S, S]; at its edge the part of the Gaussian that is inside counts.
     sigma_pix: standard deviation in pixels, may be traced; 0 changes nothing.
-    reach: half-width of the kernel, static; see `reach_pix`.
 
   Returns:
-    [H, W].
+    [S, S].
   """
-  kernel = gaussian(sigma_pix, reach)
-  return separable(jnp.pad(image, reach, mode='edge'), kernel)
+  matrix = _smoothing(len(image), sigma_pix, 0)
+  return _both_axes(matrix / matrix.sum(axis=1, keepdims=True), image)
 
 
 def correlated_noise(
@@ -141,16 +136,16 @@ def correlated_noise(
     rng: key.
     size: pixels of each side.
     sigma_pix: standard deviation of the beam in pixels, may be traced.
-    reach: half-width of the kernel, static; see `reach_pix`.
+    reach: of the largest beam, static; see `reach_pix`.
 
   Returns:
     [size, size]; two pixels at distance d correlate as
     exp(-d^2 / (4 sigma_pix^2)).
   """
-  shape = (size + 2 * reach, size + 2 * reach)
-  white = jax.random.normal(rng, shape)
-  kernel = gaussian(sigma_pix, reach)
-  return separable(white, kernel) / jnp.sum(kernel**2)
+  white = jax.random.normal(rng, (size + 2 * reach, size + 2 * reach))
+  matrix = _smoothing(size, sigma_pix, reach)
+  rms = jnp.sqrt(jnp.sum(matrix**2, axis=1, keepdims=True))
+  return _both_axes(matrix / rms, white)
 
 
 def gamma(image: Array, exponent: Array | float) -> Array:

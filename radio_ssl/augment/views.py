@@ -181,6 +181,7 @@ def _check(group, name):
 def _one_view(plan: _Plan, input: inputs.Input):
   """The function (frame, low, high, image's key, view number) -> [S, S]."""
   group = plan.group
+  closest = plan.field * math.sqrt(group.crop_area[0]) / plan.size
 
   def one(frame, low, high, rng, number):
     rng_draws, rng_noise = jax.random.split(jax.random.fold_in(rng, number))
@@ -203,16 +204,14 @@ def _one_view(plan: _Plan, input: inputs.Input):
       shift=shift * (plan.field - side),
     )
     image = ops.warp(frame, y, x)
-    # In pixels of the view, at the closest crop: as wide as it gets.
-    densest = plan.size / (plan.field * math.sqrt(group.crop_area[0]))
     blurred = next(draw) < group.blur_probability
     blur = jnp.where(blurred, between(plan.blur), 0) / zoom
     if group.blur_probability > 0:
-      reach = ops.reach_pix(plan.blur[1] * densest)
-      image = ops.blur(image, blur, reach)
+      image = ops.blur(image, blur)
     noise = between(group.noise_sigma)
     if group.noise_sigma[1] > 0:
-      reach = ops.reach_pix(plan.beam * densest)
+      # The beam is widest, in pixels of the view, in the closest crop.
+      reach = ops.reach_pix(plan.beam / closest)
       image = image + noise * ops.correlated_noise(
         rng_noise, plan.size, plan.beam / zoom, reach
       )

@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +30,11 @@ def _batch(images, background=0.0, rms=1.0):
     'rms': jnp.full(count, rms, jnp.float32),
     'row': jnp.arange(count, dtype=jnp.int32),
   }
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _prepare(batch, input, geometry):
+  return inputs.prepare(batch, input, geometry)
 
 
 def _images(count=3, seed=0):
@@ -74,14 +80,14 @@ def test_full_scale_of_a_picture_is_so_many_rms():
 def test_empty_images_are_prepared_to_finite_values(interval, value, rms):
   images = np.full((2, 120, 120, 1), value, np.float32)
   input = dataclasses.replace(INPUT, interval=interval)
-  out = inputs.prepare(_batch(images, value, rms), input, FIRST)
+  out = _prepare(_batch(images, value, rms), input, FIRST)
   assert out.shape == (2, 32, 32, 1)
   assert bool(jnp.isfinite(out).all())
 
 
 def test_prepared_image_is_scaled_then_stretched():
   images = np.full((1, 120, 120, 1), 7.0, np.float32)
-  out = inputs.prepare(_batch(images, 2.0, 0.1), INPUT, FIRST)
+  out = _prepare(_batch(images, 2.0, 0.1), INPUT, FIRST)
   # 50 rms of 100, softened at a tenth.
   wanted = np.arcsinh(0.5 / 0.1) / np.arcsinh(1 / 0.1)
   np.testing.assert_allclose(out, wanted, rtol=1e-5)
@@ -92,8 +98,8 @@ def test_picture_and_measurement_of_one_sky_look_the_same():
   input = dataclasses.replace(INPUT, full_scale_sigma=51.0)
   measured = _batch((1e-3 + picture / 5 * 2e-4).astype('f4'), 1e-3, 2e-4)
   np.testing.assert_allclose(
-    inputs.prepare(_batch(picture.astype(np.uint8)), input, PICTURES),
-    inputs.prepare(measured, input, FIRST),
+    _prepare(_batch(picture.astype(np.uint8)), input, PICTURES),
+    _prepare(measured, input, FIRST),
     atol=1e-4,
   )
 
@@ -104,7 +110,7 @@ def test_minmax_uses_the_range_of_the_field_alone():
   input = dataclasses.replace(
     INPUT, interval='minmax', stretch='linear', size_pix=48
   )
-  out = inputs.prepare(_batch(images), input, FIRST)
+  out = _prepare(_batch(images), input, FIRST)
   field = images[:, 36:84, 36:84]
   wanted = (field - field.min()) / (field.max() - field.min())
   np.testing.assert_allclose(out, wanted, atol=1e-6)
@@ -114,14 +120,14 @@ def test_field_none_takes_the_whole_image():
   images = _images(1)
   input = dataclasses.replace(INPUT, field_arcsec=None, size_pix=120)
   unknown = dataclasses.replace(FIRST, pixel_scale_arcsec=None)
-  out = inputs.prepare(_batch(images), input, unknown)
+  out = _prepare(_batch(images), input, unknown)
   wanted = inputs.display(images, 0.0, 100.0, input)
   np.testing.assert_allclose(out, wanted, atol=1e-6)
 
 
 def test_three_channels_are_the_same_image():
   input = dataclasses.replace(INPUT, channels=3)
-  out = inputs.prepare(_batch(_images()), input, FIRST)
+  out = _prepare(_batch(_images()), input, FIRST)
   assert out.shape == (3, 32, 32, 3)
   np.testing.assert_array_equal(out[..., 0], out[..., 2])
 
@@ -129,9 +135,10 @@ def test_three_channels_are_the_same_image():
 def test_eager_equals_jit_and_does_not_depend_on_the_batch():
   batch = _batch(_images())
   eager = inputs.prepare(batch, INPUT, FIRST)
-  jitted = jax.jit(lambda b: inputs.prepare(b, INPUT, FIRST))
-  np.testing.assert_allclose(eager, jitted(batch), atol=1e-6)
-  alone = jitted({name: value[1:2] for name, value in batch.items()})
+  jitted = _prepare(batch, INPUT, FIRST)
+  np.testing.assert_allclose(eager, jitted, atol=1e-6)
+  row = {name: value[1:2] for name, value in batch.items()}
+  alone = _prepare(row, INPUT, FIRST)
   np.testing.assert_allclose(eager[1:2], alone, atol=1e-6)
 
 
@@ -160,9 +167,12 @@ def test_coarse_pixels_may_be_allowed():
 
 
 def test_survey_with_pixels_of_half_its_beam_or_more_is_taken_as_it_is():
-  # NVSS: 45 arcsec beam, 15 arcsec pixels; and one sampled worse than that.
-  input = inputs.Input(size_pix=64, field_arcsec=640.0)
-  inputs.validate(input, dataclasses.replace(FIRST, pixel_scale_arcsec=10.0))
+  geometry = dataclasses.replace(
+    FIRST, pixel_scale_arcsec=15.0, beam_major_arcsec=20.0
+  )
+  inputs.validate(inputs.Input(size_pix=64, field_arcsec=960.0), geometry)
+  with pytest.raises(ValueError, match='larger than half the beam of 20'):
+    inputs.validate(inputs.Input(size_pix=60, field_arcsec=960.0), geometry)
 
 
 def test_field_in_arcsec_needs_one_pixel_scale():

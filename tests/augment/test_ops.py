@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,11 +8,14 @@ import pytest
 from radio_ssl.augment import ops
 
 
+@functools.partial(jax.jit, static_argnames='size')
+def _look(frame, size, zoom, angle, flip, shift):
+  y, x = ops.positions(size, zoom=zoom, angle=angle, flip=flip, shift=shift)
+  return ops.warp(frame, y, x)
+
+
 def _warp(frame, size, *, zoom=1.0, angle=0.0, flip=False, shift=(0.0, 0.0)):
-  y, x = ops.positions(
-    size, zoom=zoom, angle=angle, flip=flip, shift=jnp.asarray(shift)
-  )
-  return np.asarray(ops.warp(jnp.asarray(frame), y, x))
+  return np.asarray(_look(frame, size, zoom, angle, flip, jnp.asarray(shift)))
 
 
 def _centroid(image):
@@ -87,12 +92,12 @@ def test_constant_stays_constant_and_beyond_the_frame_is_background():
 def test_blur_keeps_a_constant_and_the_sum_and_adds_to_the_size(sigma):
   y, x = np.mgrid[-20:21, -20:21]
   image = np.exp(-(y**2 + x**2) / (2 * 2.0**2)).astype('f4')
-  reach = ops.reach_pix(1.5)
-  out = np.asarray(ops.blur(jnp.asarray(image), sigma, reach))
+  blur = jax.jit(ops.blur)
+  out = np.asarray(blur(jnp.asarray(image), sigma))
   assert out.sum() == pytest.approx(image.sum(), rel=1e-4)
   size2 = (out * x**2).sum() / out.sum()
   assert size2 == pytest.approx(4 + sigma**2, rel=0.02)
-  flat = ops.blur(jnp.full((20, 20), 3.0), sigma, reach)
+  flat = blur(jnp.full((20, 20), 3.0), sigma)
   np.testing.assert_allclose(flat, 3, rtol=1e-5)
   if sigma == 0:
     np.testing.assert_allclose(out, image, atol=1e-4)
@@ -100,9 +105,9 @@ def test_blur_keeps_a_constant_and_the_sum_and_adds_to_the_size(sigma):
 
 def test_noise_has_unit_rms_and_the_length_of_the_beam():
   sigma = 1.4
-  noise = jax.vmap(
-    lambda rng: ops.correlated_noise(rng, 64, sigma, ops.reach_pix(sigma))
-  )(jax.random.split(jax.random.key(0), 40))
+  reach = ops.reach_pix(sigma)
+  draw = jax.vmap(lambda rng: ops.correlated_noise(rng, 64, sigma, reach))
+  noise = jax.jit(draw)(jax.random.split(jax.random.key(0), 40))
   noise = np.asarray(noise)
   assert noise.std() == pytest.approx(1, abs=0.02)
   assert abs(noise.mean()) < 0.02
@@ -118,7 +123,8 @@ def test_noise_has_unit_rms_and_the_length_of_the_beam():
 
 
 def test_noise_is_normal():
-  noise = ops.correlated_noise(jax.random.key(1), 300, 1.0, 3)
+  draw = jax.jit(lambda rng: ops.correlated_noise(rng, 300, 1.0, 3))
+  noise = draw(jax.random.key(1))
   noise = np.asarray(noise)
   assert (noise**3).mean() == pytest.approx(0, abs=0.05)
   assert (noise**4).mean() == pytest.approx(3, abs=0.15)
