@@ -5,10 +5,11 @@
                     SHA256SUMS.json  size and hash of every file, written last
 
 A step without its sums, or whose files differ from them, is damaged: it is
-named in a warning and passed over; it goes when it is old, like any other. The format outlives this
-file: any Orbax reads `state/`, the rest is JSON.
+named in a warning and passed over; it goes when it is old, like any other. The
+format outlives this file: any Orbax reads `state/`, the rest is JSON.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -61,7 +62,7 @@ class Checkpoints:
         return
       _set_aside(folder)
     _barrier('set_aside')
-    with ocp.PyTreeCheckpointer() as checkpointer:
+    with _quiet(), ocp.PyTreeCheckpointer() as checkpointer:
       checkpointer.save(folder / 'state', _to_global(_to_tree(state)))
     if _is_writer():
       meta = {**meta, 'format_version': FORMAT_VERSION}
@@ -178,6 +179,17 @@ def commit() -> str | None:
     return None
 
 
+@contextlib.contextmanager
+def _quiet():
+  """Orbax writes a dozen lines a save into the log that people read."""
+  before = logging.get_verbosity()
+  logging.set_verbosity(min(before, logging.WARNING))
+  try:
+    yield
+  finally:
+    logging.set_verbosity(before)
+
+
 def _is_writer() -> bool:
   return jax.process_index() == 0
 
@@ -271,7 +283,7 @@ def _read(folder: pathlib.Path) -> tuple[dict[str, Any], Meta]:
       f'{folder}: checkpoint format {version}; this version of radio_ssl reads '
       f'{FORMAT_VERSION}.'
     )
-  with ocp.PyTreeCheckpointer() as checkpointer:
+  with _quiet(), ocp.PyTreeCheckpointer() as checkpointer:
     structure = checkpointer.metadata(folder / 'state').item_metadata.tree
     arrays = jax.tree.map(
       lambda _: ocp.RestoreArgs(restore_type=np.ndarray), structure

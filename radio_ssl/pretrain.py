@@ -17,6 +17,7 @@ import radio_ssl
 from radio_ssl import checkpoints, progress
 from radio_ssl.augment import inputs, views
 from radio_ssl.data import pipeline
+from radio_ssl.evaluate import features, knn
 from radio_ssl.models import base as models
 from radio_ssl.objectives import base as objectives
 from radio_ssl.train import optimizers, schedules
@@ -118,18 +119,18 @@ def _views(config, objective, dataset) -> Callable:
 
 
 def run(
-  config, workdir: pathlib.Path, dataset: pipeline.DataSet, monitor: Callable
-) -> pathlib.Path:
+  config,
+  workdir: pathlib.Path,
+  dataset: pipeline.DataSet,
+  labelled: pipeline.DataSet | None = None,
+) -> None:
   """Trains until the end, from the newest good checkpoint if there is one.
 
   Args:
     config: an `ml_collections.ConfigDict`, as `configs/base.py` documents it.
     workdir: of the run; `config.json`, `metrics.jsonl` and `checkpoints/`.
     dataset: of the images.
-    monitor: (params, model_state) -> {name: score} on a labelled set.
-
-  Returns:
-    The folder of the checkpoints.
+    labelled: set for the online score; None for none.
 
   Raises:
     ValueError: a bad field, or a workdir of another run.
@@ -156,6 +157,7 @@ def run(
   )
   meta = describe(config, dataset)
   state = initial_state(config, parts, dataset)
+  # Nothing is written before the config has been found good.
   saved = checkpoints.Checkpoints(workdir / 'checkpoints', keep=config.keep)
   restored = saved.restore(state)
   if restored is not None:
@@ -164,12 +166,8 @@ def run(
   elif jax.process_index() == 0:
     (workdir / 'config.json').write_text(json.dumps(meta, indent=2) + '\n')
   _announce(parts, dataset, state, restored is not None)
-  loop = _Loop(config, parts, saved, meta, monitor)
-  try:
-    loop(place(state), step_fn, dataset, workdir)
-  finally:
-    saved.close()
-  return workdir / 'checkpoints'
+  loop = _Loop(config, parts, saved, meta, labelled)
+  loop(place(state), step_fn, dataset, workdir)
 
 
 def initial_state(
@@ -238,12 +236,12 @@ def _announce(parts: Run, dataset, state, resumed: bool) -> None:
 class _Loop:
   """The steps of one process, with their clocks."""
 
-  def __init__(self, config, parts, saved, meta, monitor):
+  def __init__(self, config, parts, saved, meta, labelled):
     self._config = config
     self._last = parts.num_steps
     self._saved = saved
     self._meta = meta
-    self._monitor = monitor
+    self._labelled = labelled
     self._terminated = False
 
   def __call__(self, state, step_fn, dataset, workdir) -> None:
@@ -293,7 +291,7 @@ class _Loop:
         sent = None
         self._saved.save(state, self._meta)
       if progress.due(step, self._config.monitor.every, self._last):
-        log.write(step, self._monitor(state.params, state.model_state))
+        self._score(log, step, state)
       if stop and step < self._last:
         raise Interrupted(f'SIGTERM: saved after step {step}.')
 
@@ -312,6 +310,24 @@ class _Loop:
       values = {k: float(v) for k, v in metrics.items()}
       del values['first_nonfinite_step']
       log.write(step, values)
+
+  def _score(self, log, step, state) -> None:
+    """The online score, on a labelled set's training split."""
+    if self._labelled is None or jax.process_index():
+      return
+    frozen = features.FrozenEncoder(
+      models.make_encoder(self._config.encoder),
+      objectives.encoder_variables(state.params, state.model_state),
+      inputs.Input(**self._config.input),
+      {},
+    )
+    table = features.extract(frozen, self._labelled, self._config.monitor.split)
+    accuracy = knn.cross_validated_accuracy(
+      table.features,
+      table.labels,
+      num_classes=len(self._labelled.label_names),
+    )
+    log.write(step, {'knn_accuracy': accuracy})
 
   def _must_stop(self, step: int) -> bool:
     if jax.process_count() == 1:

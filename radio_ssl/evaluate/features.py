@@ -112,22 +112,31 @@ def extract(
   Raises:
     ValueError: a set without labels, or features that are not finite.
   """
-
-  @jax.jit
-  def encode(variables, batch):
-    images = inputs.prepare(batch, frozen.input, dataset.geometry)
-    turned = [jnp.rot90(images, k, axes=(1, 2)) for k in range(rotations)]
-    pooled = [
-      frozen.encoder.apply(variables, image, train=False).pooled
-      for image in turned
-    ]
-    return sum(pooled) / rotations
-
-  # Sent once, not with every batch.
-  variables = jax.device_put(frozen.variables)
-  return tabulate(
-    dataset, split, functools.partial(encode, variables), batch_size
+  encode = functools.partial(
+    _encode,
+    # Sent once, not with every batch.
+    jax.device_put(frozen.variables, jax.local_devices()[0]),
+    encoder=frozen.encoder,
+    image_input=frozen.input,
+    geometry=dataset.geometry,
+    rotations=rotations,
   )
+  return tabulate(dataset, split, encode, batch_size)
+
+
+# At module level, so that the online monitor compiles it once.
+@functools.partial(
+  jax.jit, static_argnames=('encoder', 'image_input', 'geometry', 'rotations')
+)
+def _encode(variables, batch, *, encoder, image_input, geometry, rotations):
+  images = inputs.prepare(batch, image_input, geometry)
+  pooled = [
+    encoder.apply(
+      variables, jnp.rot90(images, k, axes=(1, 2)), train=False
+    ).pooled
+    for k in range(rotations)
+  ]
+  return sum(pooled) / rotations
 
 
 def tabulate(dataset, split: str, encode, batch_size: int = 64) -> Table:

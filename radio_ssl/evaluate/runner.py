@@ -3,7 +3,7 @@
 import importlib
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,6 +70,22 @@ def run(
   }
   report.write(result, pathlib.Path(output))
   return result
+
+
+def compare(
+  config, workdir: pathlib.Path, baseline_names: Sequence[str]
+) -> list[dict[str, Any]]:
+  """Measures a run's encoder, then baselines beside it; prints the table."""
+  output = workdir / 'eval'
+  results = [run(config, checkpoint=workdir, output=output / 'encoder')]
+  for name in baseline_names:
+    results.append(
+      run(config, checkpoint=workdir, baseline=name, output=output / name)
+    )
+  table = report.comparison(results)
+  (output / 'comparison.md').write_text(table + '\n')
+  print(f'{table}\n\n{output / "encoder" / "confusion_matrix.png"}')
+  return results
 
 
 def _tables(config, dataset, checkpoint, baseline):
