@@ -276,10 +276,15 @@ def main(argv: Sequence[str] | None = None) -> int:
   argv = list(sys.argv[1:] if argv is None else argv)
   show = '--traceback' in argv
   try:
-    name = argv[0] if argv and not argv[0].startswith('-') else None
+    # Its own flags depend on the builder, wherever on the line it is named.
+    first = argv[0] if argv and not argv[0].startswith('-') else None
+    name = next((a for a in argv if a in available()), first)
     settings = vars(parser(name).parse_args(argv))
     del settings['traceback']
     print(build(settings.pop('builder'), **settings))
+  except KeyboardInterrupt:
+    print('stopped; nothing was kept', file=sys.stderr)
+    return 130
   except _BAD_INPUT as error:
     if show:
       raise

@@ -10,6 +10,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from tfds_builders import build
+from tfds_builders.radio_fits import convert
 
 
 @pytest.fixture
@@ -79,6 +80,23 @@ def test_the_command_prints_the_directory_and_nothing_else(survey, capsys):
   assert builder.info.file_format.value == 'array_record'
 
 
+def test_the_builder_may_be_named_after_the_flags(survey):
+  assert build.main([*flags(survey), 'radio_fits']) == 0
+
+
+def test_an_interrupted_build_leaves_nothing_behind(
+  survey, monkeypatch, capsys
+):
+  def interrupted(*args, **settings):
+    raise KeyboardInterrupt
+    yield
+
+  monkeypatch.setattr(convert, 'convert', interrupted)
+  assert build.main(['radio_fits', *flags(survey)]) == 130
+  assert not list(survey['data_dir'].rglob('*1.0.0*'))
+  assert 'Traceback' not in capsys.readouterr().err
+
+
 def test_bad_input_is_one_line_and_status_one(survey, capsys):
   (pathlib.Path(survey['images']).parent / 'b.fits').write_text('x')
   assert build.main(['radio_fits', *flags(survey)]) == 1
@@ -87,7 +105,7 @@ def test_bad_input_is_one_line_and_status_one(survey, capsys):
   last = shown.err.strip().splitlines()[-1]
   assert last.startswith('error: ') and 'b.fits' in last
   assert 'Traceback' not in shown.err
-  assert build.main(['nothing']) == 1
+  assert build.main(['nothing', '--images', 'x']) == 1
   with pytest.raises(ValueError, match=r'b\.fits'):
     build.main(['radio_fits', '--traceback', *flags(survey)])
 

@@ -59,7 +59,8 @@ class Report:
   Attributes:
     images: files converted.
     examples: examples made.
-    skipped: file -> reason, for bad files passed over with skip_bad.
+    skipped: file -> reason, for bad files passed over with skip_bad; files are
+      relative to the folder that all have in common.
     excluded: tiles or cutouts dropped for an excluded source in them.
     missing: tiles or cutouts dropped for their NaN pixels.
     outside: catalogue sources in no image.
@@ -279,7 +280,9 @@ class _Job:
     for source, _, path in sorted(found, key=lambda item: item[:2]):
       images.setdefault(source, []).append(path)
     self.report.outside += len(sources) - len(images)
-    self.paths = [p for p in self.paths if str(p) not in self.report.skipped]
+    self.paths = [
+      p for p in self.paths if self.names[p] not in self.report.skipped
+    ]
     return images
 
   def _cut_source(
@@ -326,7 +329,9 @@ class _Job:
     except fits.FitsError as error:
       if not self.skip_bad:
         raise
-      self.report.skipped[str(path)] = str(error).removeprefix(f'{path}: ')
+      self.report.skipped[self.names[path]] = str(error).removeprefix(
+        f'{path}: '
+      )
       return None
 
   def _timed(self, paths: Sequence[pathlib.Path]) -> Iterator[pathlib.Path]:
