@@ -104,16 +104,23 @@ def test_picture_and_measurement_of_one_sky_look_the_same():
   )
 
 
-def test_minmax_uses_the_range_of_the_field_alone():
+@pytest.mark.parametrize('side', [48, 47])
+def test_minmax_uses_the_range_of_the_field_alone(side):
   images = _images(1)
   images[0, 0, 0] = 1e6  # An artefact outside the field.
   input = dataclasses.replace(
-    INPUT, interval='minmax', stretch='linear', size_pix=48
+    INPUT,
+    interval='minmax',
+    stretch='linear',
+    field_arcsec=1.8 * side,
+    size_pix=side,
   )
   out = _prepare(_batch(images), input, FIRST)
   field = images[:, 36:84, 36:84]
-  wanted = (field - field.min()) / (field.max() - field.min())
-  np.testing.assert_allclose(out, wanted, atol=1e-6)
+  # A field of 47 pixels takes its range from 48, as they were stored.
+  shown = np.asarray(inputs.frame(_batch(images), input, side, 1.0))[..., None]
+  wanted = (shown - field.min()) / (field.max() - field.min())
+  np.testing.assert_allclose(out, wanted.clip(0, 1), atol=1e-5)
 
 
 def test_field_none_takes_the_whole_image():

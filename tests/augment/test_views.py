@@ -196,14 +196,42 @@ def test_source_in_the_centre_stays_within_the_crops_reach():
   assert np.hypot(y, x).max() > 1
 
 
-def test_noise_of_a_view_is_in_units_of_the_rms():
+def test_noise_of_a_view_has_the_images_rms_and_beam():
   sky = np.zeros((16, 100, 100, 1), np.float32)
-  group = dataclasses.replace(PLAIN, noise_sigma=(2.0, 2.0))
-  input = dataclasses.replace(LINEAR, clip_low=-50.0, clip_high=50.0)
-  out = 100 * (
-    np.asarray(_views(_batch(sky), group=group, input=input)['global']) - 0.5
+  group = dataclasses.replace(
+    PLAIN, noise_sigma=(2.0, 2.0), crop_area=(0.4, 0.4)
   )
-  assert out.std() == pytest.approx(2, rel=0.03)
+  input = dataclasses.replace(LINEAR, clip_low=-50.0, clip_high=50.0)
+  out = _views(_batch(sky), group=group, input=input)['global']
+  noise = 100 * (np.asarray(out)[..., 0] - 0.5)
+  assert noise.std() == pytest.approx(2, rel=0.03)
+  pixel_arcsec = 108 * np.sqrt(0.4) / 40
+  sigma = 5.4 / np.sqrt(8 * np.log(2)) / pixel_arcsec
+  correlation = (noise[..., 2:] * noise[..., :-2]).mean() / noise.var()
+  wanted = np.exp(-(2**2) / (4 * sigma**2))
+  assert correlation == pytest.approx(wanted, abs=0.03)
+
+
+def test_blur_of_a_view_is_in_arcsec():
+  y, x = np.mgrid[:100, :100] - 49.5
+  source = 90 * np.exp(-(y**2 + x**2) / (2 * 2.0**2))
+  sky = np.repeat(source[None, :, :, None], 4, axis=0).astype('f4')
+  group = dataclasses.replace(
+    PLAIN,
+    crop_area=(0.4, 0.4),
+    blur_probability=1.0,
+    blur_sigma_arcsec=(3.6, 3.6),
+  )
+  sizes = []
+  for one in (dataclasses.replace(group, blur_probability=0.0), group):
+    out = np.asarray(_views(_batch(sky), group=one, input=LINEAR)['global'])
+    out = out.reshape(8, 40, 40) / out.sum(axis=(2, 3, 4)).reshape(8, 1, 1)
+    place = np.arange(40)
+    mean = (out * place).sum(axis=(1, 2), keepdims=True)
+    sizes.append((out * (place - mean) ** 2).sum(axis=(1, 2)))
+  pixel_arcsec = 108 * np.sqrt(0.4) / 40
+  wanted = (3.6 / pixel_arcsec) ** 2
+  np.testing.assert_allclose(sizes[1] - sizes[0], wanted, rtol=0.05)
 
 
 def test_eight_bit_pictures_take_the_same_path():
