@@ -11,7 +11,7 @@ from absl import logging
 
 import radio_ssl
 from radio_ssl import checkpoints
-from radio_ssl.data import pipeline
+from radio_ssl.data import pipeline, splits
 from radio_ssl.evaluate import baselines, features, metrics, report
 
 PROTOCOLS = ('knn', 'linear')
@@ -124,7 +124,7 @@ def _score(config, dataset, tables: Mapping[str, features.Table]) -> dict:
     'seed': config.seed,
   }
   train = tables[config.data.train]
-  inside, _ = protocol.cross_validate(train.features, train.labels, **settings)
+  inside = _out_of_fold(protocol.predict, train, settings)
   result = {'cross_validation': _scored(config, dataset, train, inside)}
   if config.data.test:
     test = tables[config.data.test]
@@ -133,6 +133,20 @@ def _score(config, dataset, tables: Mapping[str, features.Table]) -> dict:
     )
     result['chosen'] = chosen
     result['test'] = _scored(config, dataset, test, probabilities)
+  return result
+
+
+def _out_of_fold(predict, table: features.Table, settings) -> np.ndarray:
+  """Probabilities of each source by a probe that has not seen it."""
+  folds = splits.stratified_folds(
+    table.labels, num_folds=settings['num_folds'], seed=settings['seed']
+  )
+  result = np.zeros((len(folds), settings['num_classes']))
+  for fold in range(settings['num_folds']):
+    out = folds == fold
+    result[out], _ = predict(
+      table.features[~out], table.labels[~out], table.features[out], **settings
+    )
   return result
 
 

@@ -1,0 +1,91 @@
+"""Scores of a classifier, with their uncertainty over sources."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import sklearn.metrics
+
+
+def score(
+  labels: np.ndarray,
+  probabilities: np.ndarray,
+  label_names: Sequence[str],
+  *,
+  num_bootstrap: int = 2000,
+  seed: int = 0,
+) -> dict[str, Any]:
+  """Scores of predictions, ready for JSON.
+
+  Args:
+    labels: [N], in 0 .. K - 1.
+    probabilities: [N, K]; the largest is the prediction.
+    label_names: K names.
+    num_bootstrap: resamplings of the N sources for the 95 % intervals
+      (percentile method; sources are drawn whatever their class).
+    seed: of the resampling.
+
+  Returns:
+    accuracy, balanced_accuracy, macro_f1 in [0, 1]; `intervals` of accuracy and
+    macro_f1; `per_class`; `confusion_matrix` [true][predicted]; num_examples.
+    A class without sources and predictions counts as F1 = 0.
+  """
+  predicted = np.asarray(probabilities).argmax(axis=1)
+  numbers = np.arange(len(label_names))
+  confusion = sklearn.metrics.confusion_matrix(
+    labels, predicted, labels=numbers
+  )
+  precision, recall, f1, support = (
+    sklearn.metrics.precision_recall_fscore_support(
+      labels, predicted, labels=numbers, zero_division=0
+    )
+  )
+  generator = np.random.default_rng(seed)
+  draws = _resampled(confusion, num_bootstrap, generator)
+  return {
+    'num_examples': len(labels),
+    'accuracy': float(_accuracy(confusion)),
+    'balanced_accuracy': float(recall[support > 0].mean()),
+    'macro_f1': float(_macro_f1(confusion)),
+    'intervals': {
+      'accuracy': _interval(_accuracy(draws)),
+      'macro_f1': _interval(_macro_f1(draws)),
+    },
+    'per_class': {
+      name: {
+        'precision': float(precision[i]),
+        'recall': float(recall[i]),
+        'f1': float(f1[i]),
+        'support': int(support[i]),
+      }
+      for i, name in enumerate(label_names)
+    },
+    'confusion_matrix': confusion.tolist(),
+  }
+
+
+def _resampled(
+  confusion: np.ndarray, num: int, generator: np.random.Generator
+) -> np.ndarray:
+  """Confusion matrices [num, K, K] of as many sources drawn anew.
+
+  Drawing sources with replacement draws the cells of the matrix: a multinomial.
+  """
+  counts = confusion.reshape(-1)
+  draws = generator.multinomial(counts.sum(), counts / counts.sum(), size=num)
+  return draws.reshape(num, *confusion.shape)
+
+
+def _accuracy(confusion: np.ndarray) -> np.ndarray:
+  right = np.trace(confusion, axis1=-2, axis2=-1)
+  return right / confusion.sum(axis=(-2, -1))
+
+
+def _macro_f1(confusion: np.ndarray) -> np.ndarray:
+  right = np.diagonal(confusion, axis1=-2, axis2=-1)
+  both = confusion.sum(axis=-1) + confusion.sum(axis=-2)
+  return (2 * right / np.maximum(both, 1)).mean(axis=-1)
+
+
+def _interval(values: np.ndarray) -> list[float]:
+  return np.percentile(values, [2.5, 97.5]).tolist()

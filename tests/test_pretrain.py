@@ -1,0 +1,200 @@
+"""The loop, end to end on a handful of small images."""
+
+import json
+import os
+import pathlib
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import base
+from radio_ssl import checkpoints, pretrain
+from radio_ssl.data import examples, pipeline
+
+
+def _rows(n=12, size=40, bad=None):
+  generator = np.random.default_rng(0)
+  for i in range(n):
+    image = generator.normal(size=(size, size)).astype(np.float32) * 1e-4
+    image[size // 2, size // 2] += 0.01 * (1 + i)
+    yield examples.example(
+      image,
+      name=f's{i}',
+      source_file='a.fits',
+      ra_deg=i,
+      dec_deg=0.0,
+      background_jy_beam=0.0,
+      rms_jy_beam=1e-4 if i != bad else np.float32(1e-44),
+      label=i % 2,
+    )
+
+
+@pytest.fixture
+def dataset(write_dataset):
+  directory = write_dataset(
+    {'train': list(_rows())},
+    label_names=['a', 'b'],
+    pixel_scale_arcsec=1.8,
+    beam_major_arcsec=5.4,
+  )
+  return pipeline.open_dataset(directory)
+
+
+def _config(method='simclr', **overrides):
+  config = base.get_config()
+  config.input.size_pix = 16
+  config.input.field_arcsec = 36.0
+  config.encoder = base.encoder('resnet18', width=1 / 16)
+  small = {'simclr': {'projector_hidden': 8}, 'byol': {'hidden': 8}}
+  config.objective = base.objective(method, **small[method])
+  config.batch_size = 4
+  config.num_epochs = 2
+  config.warmup_epochs = 1
+  config.log_every = 2
+  config.save_every = 3
+  config.update(overrides)
+  return config
+
+
+def _rows_of(workdir):
+  lines = (workdir / 'metrics.jsonl').read_text().splitlines()
+  return [json.loads(line) for line in lines]
+
+
+def _params(workdir, step=None):
+  tree, _ = checkpoints.read(workdir, step)
+  return tree
+
+
+def _assert_equal(a, b):
+  jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+@pytest.mark.parametrize('method', ['simclr', 'byol'])
+def test_run_logs_and_saves_at_its_clocks(dataset, tmp_path, method):
+  pretrain.run(_config(method), tmp_path, dataset, labelled=dataset)
+  steps = [row['step'] for row in _rows_of(tmp_path) if 'loss' in row]
+  assert steps == [1, 2, 4, 6]
+  saved = [p.name for p in (tmp_path / 'checkpoints').iterdir()]
+  assert sorted(saved) == ['3', '6']
+  scores = [r['knn_accuracy'] for r in _rows_of(tmp_path) if 'knn_accuracy' in r]
+  assert len(scores) == 1
+  assert 0 <= scores[0] <= 1
+
+
+def test_interrupted_and_resumed_run_equals_uninterrupted_run(
+  dataset, tmp_path, monkeypatch
+):
+  whole, parts = tmp_path / 'whole', tmp_path / 'parts'
+  for folder in (whole, parts):
+    folder.mkdir()
+  pretrain.run(_config(), whole, dataset)
+
+  batches = pipeline.train_batches
+
+  def interrupting(*args, **kwargs):
+    for number, batch in enumerate(batches(*args, **kwargs)):
+      if number == 1:
+        os.kill(os.getpid(), signal.SIGTERM)
+      yield batch
+
+  monkeypatch.setattr(pipeline, 'train_batches', interrupting)
+  with pytest.raises(pretrain.Interrupted, match='after step 2'):
+    pretrain.run(_config(), parts, dataset)
+  monkeypatch.undo()
+  assert [p.name for p in (parts / 'checkpoints').iterdir()] == ['2']
+  pretrain.run(_config(), parts, dataset)
+  _assert_equal(_params(parts), _params(whole))
+  drop = ('seconds_per_step',)
+  rows = [
+    [{k: v for k, v in r.items() if k not in drop} for r in _rows_of(folder)]
+    for folder in (parts, whole)
+  ]
+  by_step = [{r['step']: r for r in run} for run in rows]
+  assert by_step[0] == by_step[1]
+
+
+def test_finished_run_does_nothing_when_started_again(dataset, tmp_path):
+  pretrain.run(_config(), tmp_path, dataset)
+  before = (tmp_path / 'metrics.jsonl').read_text()
+  pretrain.run(_config(), tmp_path, dataset)
+  assert (tmp_path / 'metrics.jsonl').read_text() == before
+
+
+def test_workdir_of_another_config_is_refused(dataset, tmp_path):
+  pretrain.run(_config(num_steps=4), tmp_path, dataset)
+  changed = _config(num_steps=4)
+  changed.optimizer.lr = 0.5
+  with pytest.raises(ValueError, match=r'optimizer\.lr: 0\.002 -> 0\.5'):
+    pretrain.run(changed, tmp_path, dataset)
+  harmless = _config(num_steps=4)
+  harmless.log_every = 1
+  pretrain.run(harmless, tmp_path, dataset)
+
+
+def test_nonfinite_loss_stops_with_its_step_and_is_never_saved(
+  dataset, tmp_path, monkeypatch
+):
+  original = pretrain.plan
+
+  def diverging(*args, **kwargs):
+    run = original(*args, **kwargs)
+    views = run.make_views
+
+    def make_views(batch, rng):
+      made = views(batch, rng)
+      hit = jnp.any(batch['index'] == -1)
+      return jax.tree.map(lambda x: jnp.where(hit, jnp.nan, x), made)
+
+    return pretrain.dataclasses.replace(run, make_views=make_views)
+
+  batches = pipeline.train_batches
+
+  def poisoned(*args, **kwargs):
+    for number, batch in enumerate(batches(*args, **kwargs)):
+      if number == 4:
+        batch['index'] = np.full_like(batch['index'], -1)
+      yield batch
+
+  monkeypatch.setattr(pretrain, 'plan', diverging)
+  monkeypatch.setattr(pipeline, 'train_batches', poisoned)
+  with pytest.raises(FloatingPointError, match='since step 5'):
+    pretrain.run(_config(), tmp_path, dataset)
+  assert [p.name for p in (tmp_path / 'checkpoints').iterdir()] == ['3']
+
+
+def test_batch_that_does_not_divide_over_the_devices(dataset, tmp_path):
+  with pytest.raises(ValueError, match='= 5 does not divide over 2 devices'):
+    pretrain.run(_config(batch_size=5), tmp_path, dataset)
+
+
+@pytest.mark.parametrize(
+  ('field', 'value', 'message'),
+  [
+    ('warmup_epochs', 2, 'must be shorter than the run'),
+    ('batch_size', 16, '12 images are fewer than'),
+    ('encoder.name', 'resnet19', "No encoder named 'resnet19'"),
+    ('objective.name', 'byol', r"base\.objective\('byol'\)"),
+    ('optimizer.name', 'lion', "No optimizer named 'lion'"),
+    ('data.split', 'valid', "no split 'valid'"),
+    ('input.field_arcsec', 500.0, 'field_arcsec is 500'),
+  ],
+)
+def test_bad_fields_are_refused_before_anything_is_written(
+  dataset, tmp_path, field, value, message
+):
+  config = _config()
+  config.update_from_flattened_dict({field: value})
+  with pytest.raises(ValueError, match=message):
+    pretrain.run(config, tmp_path, dataset)
+  assert not [p for p in pathlib.Path(tmp_path).iterdir() if p.name != 'small']
+
+
+def test_views_that_the_method_does_not_want_are_refused(dataset, tmp_path):
+  config = _config()
+  config.views.local = config.views['global'].copy_and_resolve_references()
+  with pytest.raises(ValueError, match=r"\['global', 'local'\]"):
+    pretrain.run(config, tmp_path, dataset)
