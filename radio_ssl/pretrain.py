@@ -20,7 +20,7 @@ from radio_ssl.data import pipeline
 from radio_ssl.evaluate import features, knn
 from radio_ssl.models import base as models
 from radio_ssl.objectives import base as objectives
-from radio_ssl.train import optimizers, schedules
+from radio_ssl.train import memory, optimizers, schedules
 from radio_ssl.train import state as train_state
 from radio_ssl.train import step as train_step
 
@@ -137,6 +137,7 @@ def run(
     FloatingPointError: a loss or parameter is not finite; names the step.
     Interrupted: SIGTERM came and the state was saved.
   """
+  memory.keep_freed()
   devices = jax.local_devices()
   if config.batch_size % jax.device_count():
     raise ValueError(
@@ -180,11 +181,12 @@ def initial_state(
     'background': np.zeros(2, np.float32),
     'rms': np.ones(2, np.float32),
     'row': np.arange(2, dtype=np.int32),
+    'index': np.arange(2, dtype=np.int32),
   }
 
   @jax.jit
   def create(rng):
-    batch = {'views': parts.make_views(blank, rng), 'index': blank['row']}
+    batch = {'views': parts.make_views(blank, rng), 'index': blank['index']}
     return train_state.create(parts.objective, parts.tx, rng, batch)
 
   return create(jax.random.key(config.seed))
