@@ -4,11 +4,12 @@ Exit status: 0 done; 1 bad input or a non-finite loss, told in one line; 75
 stopped by SIGTERM with everything saved, the same command goes on.
 """
 
+import logging
 import pathlib
 import sys
 
 import jax
-from absl import app, flags, logging
+from absl import app, flags
 from jax.experimental import multihost_utils
 from ml_collections import config_flags
 
@@ -20,11 +21,7 @@ from tfds_builders import build
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'A file of configs/.')
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run.')
 _MANUAL_DIR = flags.DEFINE_string('manual_dir', None, 'Files got by hand.')
-_COORDINATOR = flags.DEFINE_string(
-  'coordinator', None, 'host:port of process 0; not needed on TPU and SLURM.'
-)
-_NUM_PROCESSES = flags.DEFINE_integer('num_processes', None, 'Of the run.')
-_PROCESS_ID = flags.DEFINE_integer('process_id', None, 'From 0.')
+hosts.define_flags()
 
 
 def _open(data) -> pipeline.DataSet:
@@ -42,23 +39,20 @@ def main(argv) -> None:
   """Builds what is missing, pretrains, evaluates; see the module."""
   if len(argv) > 1:
     raise app.UsageError(f'Unknown argument {argv[1]!r}.')
-  logging.set_verbosity(logging.INFO)
+  # Ours alone: what the libraries tell besides warnings helps nobody here.
+  logging.getLogger('radio_ssl').setLevel(logging.INFO)
   config, workdir = _CONFIG.value, pathlib.Path(_WORKDIR.value)
   try:
-    hosts.initialize(
-      _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
-    )
-    logging.info('Devices: %s', jax.devices())
+    hosts.initialize()
     labelled = _open(config.monitor) if config.monitor.name else None
     pretrain.run(config, workdir, _open(config.data), labelled)
-    if 'protocol' in config.eval_after and not jax.process_index():
+    if 'protocol' in config.eval_after:
       _open(config.eval_after.data)
       runner.compare(config.eval_after, workdir, config.eval_baselines)
-  except (ValueError, FloatingPointError) as error:
-    sys.exit(f'error: {error}')
-  except pretrain.Interrupted as stop:
-    logging.info('%s', stop)
-    sys.exit(pretrain.EXIT_INTERRUPTED)
+  except (ValueError, FloatingPointError, pretrain.Interrupted) as error:
+    print(f'error: {error}', file=sys.stderr)
+    interrupted = isinstance(error, pretrain.Interrupted)
+    sys.exit(pretrain.EXIT_INTERRUPTED if interrupted else 1)
 
 
 if __name__ == '__main__':

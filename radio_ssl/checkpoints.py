@@ -9,10 +9,10 @@ named in a warning and passed over; it goes when it is old, like any other. The
 format outlives this file: any Orbax reads `state/`, the rest is JSON.
 """
 
-import contextlib
 import functools
 import hashlib
 import json
+import logging
 import os
 import pathlib
 import shutil
@@ -25,8 +25,9 @@ import flax.traverse_util
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from absl import logging
 from jax.experimental import multihost_utils
+
+_LOG = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
 _SUMS = 'SHA256SUMS.json'
@@ -62,7 +63,7 @@ class Checkpoints:
         return
       _set_aside(folder)
     _barrier('set_aside')
-    with _quiet(), ocp.PyTreeCheckpointer() as checkpointer:
+    with ocp.PyTreeCheckpointer() as checkpointer:
       checkpointer.save(folder / 'state', _to_global(_to_tree(state)))
     if _is_writer():
       meta = {**meta, 'format_version': FORMAT_VERSION}
@@ -179,17 +180,6 @@ def commit() -> str | None:
     return None
 
 
-@contextlib.contextmanager
-def _quiet():
-  """Orbax writes a dozen lines a save into the log that people read."""
-  before = logging.get_verbosity()
-  logging.set_verbosity(min(before, logging.WARNING))
-  try:
-    yield
-  finally:
-    logging.set_verbosity(before)
-
-
 def _is_writer() -> bool:
   return jax.process_index() == 0
 
@@ -214,7 +204,7 @@ def _newest_good(directory: pathlib.Path) -> pathlib.Path:
     reason = damage(folder)
     if reason is None:
       return folder
-    logging.warning('%s: damaged checkpoint, passed over: %s.', folder, reason)
+    _LOG.warning('%s: damaged checkpoint, passed over: %s.', folder, reason)
   raise ValueError(
     f'{directory}: every checkpoint is damaged. Start again in another '
     '--workdir, or restore the files from a copy.'
@@ -283,7 +273,7 @@ def _read(folder: pathlib.Path) -> tuple[dict[str, Any], Meta]:
       f'{folder}: checkpoint format {version}; this version of radio_ssl reads '
       f'{FORMAT_VERSION}.'
     )
-  with _quiet(), ocp.PyTreeCheckpointer() as checkpointer:
+  with ocp.PyTreeCheckpointer() as checkpointer:
     structure = checkpointer.metadata(folder / 'state').item_metadata.tree
     arrays = jax.tree.map(
       lambda _: ocp.RestoreArgs(restore_type=np.ndarray), structure

@@ -1,42 +1,65 @@
 """One run on several hosts: TPU pods, SLURM, or addresses given by hand."""
 
+import logging
 import os
 
 import jax
+from absl import flags
+
+_LOG = logging.getLogger(__name__)
+
+_FLAGS = ('coordinator', 'num_processes', 'process_id')
 
 
-def initialize(
-  coordinator: str | None, num_processes: int | None, process_id: int | None
-) -> None:
+def define_flags() -> None:
+  """Defines the flags that `initialize` reads."""
+  flags.DEFINE_string(
+    'coordinator', None, 'host:port of process 0; not for TPU pods and SLURM.'
+  )
+  flags.DEFINE_integer('num_processes', None, 'Processes of the run.')
+  flags.DEFINE_integer('process_id', None, 'Of this process, from 0.')
+
+
+def initialize() -> None:
   """Joins the processes of a run; does nothing for a run of one.
 
-  With `coordinator` (host:port of process 0) all three are needed. Without it,
-  SLURM, Open MPI and TPU pods are recognised by their environment.
+  With `--coordinator` all three flags are needed. Without it SLURM, Open MPI
+  and TPU pods are recognised by their environment.
 
   Raises:
-    ValueError: some but not all of the three.
+    ValueError: some but not all of the three flags.
   """
-  given = [coordinator, num_processes, process_id]
-  by_hand = any(value is not None for value in given)
-  if by_hand and any(value is None for value in given):
+  # It tells, like an error, of every kind of accelerator that is not there.
+  logging.getLogger('jax._src.xla_bridge').setLevel(logging.WARNING)
+  values = {name: flags.FLAGS[name].value for name in _FLAGS}
+  missing = [name for name, value in values.items() if value is None]
+  if missing and len(missing) < len(values):
     raise ValueError(
-      '--coordinator, --num_processes and --process_id go together; got '
-      f'{coordinator}, {num_processes}, {process_id}.'
+      f'--coordinator, --num_processes and --process_id go together; '
+      f'--{missing[0]} is missing.'
     )
-  if not by_hand and not _launched_on_several_hosts():
-    return
-  # XLA:CPU has no collectives between processes by default.
-  jax.config.update('jax_cpu_collectives_implementation', 'gloo')
-  jax.distributed.initialize(
-    coordinator_address=coordinator,
-    num_processes=num_processes,
-    process_id=process_id,
+  if not missing or _launched_on_several_hosts():
+    # XLA:CPU has no collectives between processes by default.
+    jax.config.update('jax_cpu_collectives_implementation', 'gloo')
+    jax.distributed.initialize(
+      coordinator_address=values['coordinator'],
+      num_processes=values['num_processes'],
+      process_id=values['process_id'],
+    )
+  _LOG.info(
+    'Process %d of %d, devices: %s',
+    jax.process_index(),
+    jax.process_count(),
+    jax.devices(),
   )
 
 
 def _launched_on_several_hosts() -> bool:
-  sizes = ('SLURM_NTASKS', 'OMPI_COMM_WORLD_SIZE')
-  if any(int(os.environ.get(name, '1')) > 1 for name in sizes):
-    # An interactive `salloc` shell has SLURM_NTASKS and no rank.
-    return 'SLURM_PROCID' in os.environ or 'OMPI_COMM_WORLD_RANK' in os.environ
+  # An interactive `salloc` shell has a number of tasks and no rank.
+  for size, rank in (
+    ('SLURM_NTASKS', 'SLURM_PROCID'),
+    ('OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_RANK'),
+  ):
+    if int(os.environ.get(size, '1')) > 1 and rank in os.environ:
+      return True
   return ',' in os.environ.get('TPU_WORKER_HOSTNAMES', '')

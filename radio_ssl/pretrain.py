@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import pathlib
 import signal
 from collections.abc import Callable, Mapping
@@ -9,7 +10,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from absl import logging
 from clu import parameter_overview
 from jax.experimental import multihost_utils
 
@@ -23,6 +23,8 @@ from radio_ssl.objectives import base as objectives
 from radio_ssl.train import memory, optimizers, schedules
 from radio_ssl.train import state as train_state
 from radio_ssl.train import step as train_step
+
+_LOG = logging.getLogger(__name__)
 
 # EX_TEMPFAIL of sysexits.h: stopped by SIGTERM with everything saved; the same
 # command goes on.
@@ -220,10 +222,10 @@ def _check_same_run(old: Mapping, new: Mapping, workdir) -> None:
 
 
 def _announce(parts: Run, dataset, state, resumed: bool) -> None:
-  logging.info(
+  _LOG.info(
     'Parameters:\n%s', parameter_overview.get_parameter_overview(state.params)
   )
-  logging.info(
+  _LOG.info(
     '%s %d steps of %d an epoch, on %d devices of %d processes; data %s %s.',
     f'Going on after step {int(state.step)} of' if resumed else 'Training',
     parts.num_steps,

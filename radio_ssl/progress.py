@@ -1,12 +1,13 @@
 """What a run tells: progress and ETA for people, JSON lines for machines."""
 
 import json
+import logging
 import math
 import pathlib
 import time
 from collections.abc import Mapping
 
-from absl import logging
+_LOG = logging.getLogger(__name__)
 
 
 def due(step: int, every: int, last: int) -> bool:
@@ -93,7 +94,7 @@ class MetricsLog:
     if eta:
       remaining = (self._num_steps - step) * eta['seconds_per_step']
       left = f'  ETA {duration(remaining)}'
-    logging.info('step %d/%d%s  %s', step, self._num_steps, left, numbers)
+    _LOG.info('step %d/%d%s  %s', step, self._num_steps, left, numbers)
 
   def close(self) -> None:
     """Flushes and closes the files."""

@@ -7,9 +7,10 @@
 one, copies its architecture and input.
 """
 
+import logging
 import sys
 
-from absl import app, flags, logging
+from absl import app, flags
 from ml_collections import config_flags
 
 from radio_ssl.evaluate import report, runner
@@ -30,7 +31,8 @@ def main(argv) -> None:
   """Runs one evaluation; bad input ends in one line and exit status 1."""
   if len(argv) > 1:
     raise app.UsageError(f'Unknown argument {argv[1]!r}.')
-  logging.set_verbosity(logging.INFO)
+  # Ours alone: what the libraries tell besides warnings helps nobody here.
+  logging.getLogger('radio_ssl').setLevel(logging.INFO)
   try:
     result = runner.run(
       _CONFIG.value,

@@ -1,15 +1,17 @@
 """What an encoder must beat: no training, pixels, catalogue numbers."""
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import sklearn.decomposition
-from absl import logging
 
 from radio_ssl.augment import inputs
 from radio_ssl.data import pipeline
 from radio_ssl.evaluate import features
+
+_LOG = logging.getLogger(__name__)
 
 Tables = dict[str, features.Table]
 
@@ -79,7 +81,7 @@ def catalogue(config, dataset, splits, checkpoint_meta) -> Tables:
       f'{dataset.directory}: no source sizes and no fluxes; the baseline '
       '"catalogue" needs one of them.'
     )
-  logging.info('Baseline catalogue uses %s.', ', '.join(columns))
+  _LOG.info('Baseline catalogue uses %s.', ', '.join(columns))
   return _logarithms(tables, train, columns)
 
 
@@ -100,7 +102,7 @@ def _logarithms(tables: Tables, train: features.Table, columns) -> Tables:
       values = table.columns[name]
       unknown = np.isnan(values)
       if unknown.any():
-        logging.info(
+        _LOG.info(
           'Split %s: %d of %d values of %s are unknown and take the median.',
           split,
           unknown.sum(),

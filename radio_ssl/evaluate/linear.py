@@ -13,16 +13,17 @@ are collinear, as those of encoders are.
 
 import dataclasses
 import functools
+import logging
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import logging
 
 from radio_ssl.data import splits
 
 Array = jax.Array
+_LOG = logging.getLogger(__name__)
 
 # From hardly any to predicting the class frequencies.
 L2_GRID = tuple(float(x) for x in np.logspace(-4, 2, 13))
@@ -278,9 +279,7 @@ def choose_l2(
   loss = -own[folds, :, np.arange(len(labels))].mean(axis=0)
   best = int(np.argmin(loss))
   if best in (0, len(grid) - 1):
-    logging.warning(
-      'The best L2, %.1e, is at the edge of the grid.', grid[best]
-    )
+    _LOG.warning('The best L2, %.1e, is at the edge of the grid.', grid[best])
   return {
     'l2': L2_GRID[best],
     'log_loss': dict(

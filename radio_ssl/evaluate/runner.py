@@ -2,17 +2,20 @@
 
 import importlib
 import json
+import logging
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
-from absl import logging
 
 import radio_ssl
 from radio_ssl import checkpoints
 from radio_ssl.data import pipeline, splits
 from radio_ssl.evaluate import baselines, features, metrics, report
+
+_LOG = logging.getLogger(__name__)
 
 PROTOCOLS = ('knn', 'linear')
 
@@ -75,7 +78,12 @@ def run(
 def compare(
   config, workdir: pathlib.Path, baseline_names: Sequence[str]
 ) -> list[dict[str, Any]]:
-  """Measures a run's encoder, then baselines beside it; prints the table."""
+  """Measures a run's encoder, then baselines beside it; prints the table.
+
+  Of several processes only the first does; the others return nothing.
+  """
+  if jax.process_index():
+    return []
   output = workdir / 'eval'
   results = [run(config, checkpoint=workdir, output=output / 'encoder')]
   for name in baseline_names:
@@ -101,7 +109,7 @@ def _tables(config, dataset, checkpoint, baseline):
   meta = frozen.meta if frozen else None
   if baseline is not None:
     return baselines.tables(baseline, config, dataset, splits, meta), meta
-  logging.info('Features of %s from %s.', dataset.directory, checkpoint)
+  _LOG.info('Features of %s from %s.', dataset.directory, checkpoint)
   tables = {
     split: features.extract(
       frozen,
