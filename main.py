@@ -4,16 +4,15 @@ Exit status: 0 done; 1 bad input or a non-finite loss, told in one line; 75
 stopped by SIGTERM with everything saved, the same command goes on.
 """
 
-import logging
 import pathlib
 import sys
 
 import jax
-from absl import app, flags
+from absl import flags
 from jax.experimental import multihost_utils
 from ml_collections import config_flags
 
-from radio_ssl import hosts, pretrain
+from radio_ssl import cli, hosts, pretrain
 from radio_ssl.data import pipeline
 from radio_ssl.evaluate import runner
 from tfds_builders import build
@@ -35,26 +34,22 @@ def _open(data) -> pipeline.DataSet:
   return pipeline.open_dataset(pipeline.find(**where))
 
 
-def main(argv) -> None:
+def main() -> int:
   """Builds what is missing, pretrains, evaluates; see the module."""
-  if len(argv) > 1:
-    raise app.UsageError(f'Unknown argument {argv[1]!r}.')
-  # Ours alone: what the libraries tell besides warnings helps nobody here.
-  logging.getLogger('radio_ssl').setLevel(logging.INFO)
   config, workdir = _CONFIG.value, pathlib.Path(_WORKDIR.value)
+  hosts.initialize()
+  scored = config.monitor.dir or config.monitor.name
+  labelled = _open(config.monitor) if scored else None
   try:
-    hosts.initialize()
-    labelled = _open(config.monitor) if config.monitor.name else None
     pretrain.run(config, workdir, _open(config.data), labelled)
-    if 'protocol' in config.eval_after:
-      _open(config.eval_after.data)
-      runner.compare(config.eval_after, workdir, config.eval_baselines)
-  except (ValueError, FloatingPointError, pretrain.Interrupted) as error:
-    print(f'error: {error}', file=sys.stderr)
-    interrupted = isinstance(error, pretrain.Interrupted)
-    sys.exit(pretrain.EXIT_INTERRUPTED if interrupted else 1)
+  except pretrain.Interrupted as stop:
+    print(stop, file=sys.stderr)
+    return pretrain.EXIT_INTERRUPTED
+  if 'protocol' in config.eval_after:
+    _open(config.eval_after.data)
+    runner.compare(config.eval_after, workdir, config.eval_baselines)
+  return 0
 
 
 if __name__ == '__main__':
-  flags.mark_flags_as_required(['config', 'workdir'])
-  app.run(main)
+  cli.run(main, required=('config', 'workdir'))

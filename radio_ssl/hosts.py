@@ -29,8 +29,6 @@ def initialize() -> None:
   Raises:
     ValueError: some but not all of the three flags.
   """
-  # It tells, like an error, of every kind of accelerator that is not there.
-  logging.getLogger('jax._src.xla_bridge').setLevel(logging.WARNING)
   values = {name: flags.FLAGS[name].value for name in _FLAGS}
   missing = [name for name, value in values.items() if value is None]
   if missing and len(missing) < len(values):

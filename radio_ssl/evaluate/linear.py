@@ -153,11 +153,11 @@ def _solve(x, labels, row_weights, mean, scale, l2, tolerance, num_classes):
     inner, weights, bias = unpack(point)
     # One product for all problems: [N, D] with [D, M K].
     flat = weights.transpose(1, 0, 2).reshape(width, -1)
-    logits = (x @ flat).reshape(num_rows, problems, num_classes) + bias
+    logits = (x @ flat).reshape(num_rows, problems, num_classes) + bias[None]
     log_p = jax.nn.log_softmax(logits)
     fit_loss = -jnp.einsum('nmk,nk,mn->m', log_p, onehot, row_weights)
     value = fit_loss + l2 / 2 * jnp.sum(inner**2, axis=(1, 2))
-    residual = (jnp.exp(log_p) - onehot[:, None]) * row_weights.T[:, :, None]
+    residual = (jnp.exp(log_p) - onehot[:, None]) * row_weights.T[..., None]
     bias_gradient = residual.sum(axis=0)
     raw = (x.T @ residual.reshape(num_rows, -1)).reshape(
       width, problems, num_classes

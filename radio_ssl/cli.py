@@ -1,0 +1,54 @@
+"""What the programs share: flags to values, errors to one line."""
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import app, flags
+
+# What bad flags and bad input raise; anything else is a fault of this package
+# and keeps its traceback.
+_BAD_INPUT = (ValueError, FloatingPointError, OSError)
+# ml_collections reports unknown fields and unfit values with these.
+_BAD_FLAGS = (*_BAD_INPUT, AttributeError, KeyError, TypeError)
+
+
+def run(main: Callable[[], int | None], *, required: Sequence[str]) -> None:
+  """Parses the flags and runs `main`; its result is the exit status.
+
+  Args:
+    main: the program; bad input raises ValueError, FloatingPointError or
+      OSError and ends in one line on stderr and exit status 1.
+    required: names of the flags that must be given.
+  """
+  flags.mark_flags_as_required(required)
+
+  def program(argv):
+    if len(argv) > 1:
+      raise app.UsageError(f'Unknown argument {argv[1]!r}.')
+    # Ours alone: what the libraries tell besides warnings helps nobody here.
+    logging.getLogger('radio_ssl').setLevel(logging.INFO)
+    for library in ('jax', 'absl'):
+      logging.getLogger(library).setLevel(logging.WARNING)
+    try:
+      return main()
+    except _BAD_INPUT as error:
+      return _fail(error)
+
+  def parse(argv):
+    try:
+      return app.parse_flags_with_usage(argv)
+    except _BAD_FLAGS as error:
+      # ml_collections names an unknown field, and nothing else.
+      field = str(error).strip('"\'')
+      given = [a for a in argv if a.partition('=')[0].endswith(f'.{field}')]
+      told = f'{given[0]}: no such field; see configs/.' if given else error
+      sys.exit(_fail(told))
+
+  app.run(program, flags_parser=parse)
+
+
+def _fail(error: Exception | str) -> int:
+  line = ' '.join(str(error).split())
+  print(f'error: {line}', file=sys.stderr)
+  return 1

@@ -1,0 +1,122 @@
+"""The probe finds the optimum, chooses honestly, and can fail."""
+
+import numpy as np
+import pytest
+import sklearn.linear_model
+
+from radio_ssl.evaluate import linear
+
+
+def _problem(kind, n=120, d=12, k=3, seed=0):
+  generator = np.random.default_rng(seed)
+  x = generator.normal(size=(n, d))
+  y = generator.integers(0, k, n)
+  if kind == 'separable':
+    x[:, :k] += 6 * np.eye(k)[y]
+  if kind == 'collinear':
+    x[:, d // 2 :] = x[:, : d // 2] + 1e-6 * x[:, d // 2 :]
+  if kind == 'scaled':
+    x = x * np.logspace(-6, 6, d) + np.logspace(3, -3, d)
+  return x, y
+
+
+def _objective(x, y, weights, bias, l2):
+  """The module's formula, with W of standardised features."""
+  scale = x.std(axis=0)
+  logits = x @ weights + bias
+  logits -= logits.max(axis=1, keepdims=True)
+  log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+  inner = weights * scale[:, None]
+  return -log_p[np.arange(len(y)), y].mean() + l2 / 2 * (inner**2).sum()
+
+
+@pytest.mark.parametrize('kind', ['random', 'separable', 'collinear', 'scaled'])
+def test_objective_equals_scikit_learns_optimum(kind):
+  x, y = _problem(kind)
+  l2 = np.array([1e-3, 1e-1, 1.0])
+  probe = linear.fit(x, y, num_classes=3, l2=l2)
+  scaled = (x - x.mean(axis=0)) / x.std(axis=0)
+  for i, value in enumerate(l2):
+    other = sklearn.linear_model.LogisticRegression(
+      C=1 / (value * len(y)), tol=1e-10, max_iter=20000
+    ).fit(scaled, y)
+    weights = other.coef_.T / x.std(axis=0)[:, None]
+    bias = other.intercept_ - x.mean(axis=0) @ weights
+    ours = _objective(x, y, probe.weights[i], probe.bias[i], value)
+    theirs = _objective(x, y, weights, bias, value)
+    assert ours <= theirs * (1 + 1e-6)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+def test_problems_solved_together_equal_problems_solved_alone():
+  x, y = _problem('random')
+  rows = np.ones((2, len(y)), bool)
+  rows[1, :40] = False
+  together = linear.fit(x, y, num_classes=3, l2=[0.1, 0.01], rows=rows)
+  alone = linear.fit(x[40:], y[40:], num_classes=3, l2=[0.01])
+  np.testing.assert_allclose(
+    together.weights[1], alone.weights[0], rtol=1e-4, atol=1e-6
+  )
+  np.testing.assert_allclose(together.bias[1], alone.bias[0], atol=1e-5)
+
+
+def test_held_out_rows_change_nothing():
+  x, y = _problem('random')
+  rows = np.ones((1, len(y)), bool)
+  rows[0, :40] = False
+  before = linear.fit(x, y, num_classes=3, l2=[0.1], rows=rows)
+  wild = x.copy()
+  wild[:40] = 50 * np.random.default_rng(1).normal(size=wild[:40].shape) + 9
+  after = linear.fit(
+    wild, (y + (~rows[0])) % 3, num_classes=3, l2=[0.1], rows=rows
+  )
+  np.testing.assert_allclose(
+    after.weights, before.weights, rtol=1e-4, atol=1e-7
+  )
+
+
+def _settings():
+  return {'num_classes': 3, 'num_folds': 5, 'seed': 0}
+
+
+def test_separable_features_score_one():
+  x, y = _problem('separable', n=240)
+  p, _ = linear.predict(x[:160], y[:160], x[160:], **_settings())
+  assert (p.argmax(axis=1) == y[160:]).mean() == 1
+  np.testing.assert_allclose(p.sum(axis=1), 1)
+
+
+def test_shuffled_labels_score_chance():
+  x, y = _problem('separable', n=900)
+  shuffled = np.random.default_rng(2).permutation(y)
+  p, chosen = linear.predict(x[:600], shuffled[:600], x[600:], **_settings())
+  accuracy = (p.argmax(axis=1) == y[600:]).mean()
+  # Three standard errors about one third.
+  assert abs(accuracy - 1 / 3) < 3 * np.sqrt(2 / 9 / 300)
+  # And nothing to learn asks for the strongest penalties.
+  assert chosen['l2'] >= 1
+
+
+def test_choice_of_l2_looks_at_the_training_rows_alone():
+  x, y = _problem('separable', n=240)
+  _, first = linear.predict(x[:160], y[:160], x[160:], **_settings())
+  _, second = linear.predict(x[:160], y[:160], 100 * x[160:], **_settings())
+  assert first == second
+
+
+def test_order_of_the_rows_does_not_matter():
+  x, y = _problem('random')
+  order = np.random.default_rng(3).permutation(len(y))
+  a = linear.fit(x, y, num_classes=3, l2=[0.1])
+  b = linear.fit(x[order], y[order], num_classes=3, l2=[0.1])
+  np.testing.assert_allclose(a.weights, b.weights, atol=1e-6)
+
+
+def test_constant_column_is_harmless():
+  x, y = _problem('random')
+  with_constant = np.concatenate([x, np.full((len(x), 1), 0.1)], axis=1)
+  a = linear.fit(x, y, num_classes=3, l2=[0.1])
+  b = linear.fit(with_constant, y, num_classes=3, l2=[0.1])
+  np.testing.assert_allclose(
+    a.log_probabilities(x), b.log_probabilities(with_constant), atol=1e-6
+  )

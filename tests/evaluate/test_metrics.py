@@ -1,0 +1,71 @@
+"""Scores against numbers worked out by hand."""
+
+import numpy as np
+import pytest
+
+from radio_ssl.evaluate import metrics
+
+# True 0: 3 right, 1 taken for 1. True 1: 2 right, 2 taken for 0.
+_LABELS = np.array([0, 0, 0, 0, 1, 1, 1, 1])
+_PREDICTED = np.array([0, 0, 0, 1, 1, 1, 0, 0])
+
+
+def _score(labels, predicted, names=('a', 'b'), **kwargs):
+  return metrics.score(labels, np.eye(len(names))[predicted], names, **kwargs)
+
+
+def test_scores_by_hand():
+  result = _score(_LABELS, _PREDICTED)
+  assert result['confusion_matrix'] == [[3, 1], [2, 2]]
+  assert result['accuracy'] == 5 / 8
+  assert result['balanced_accuracy'] == (3 / 4 + 2 / 4) / 2
+  f1 = [2 * 3 / (4 + 5), 2 * 2 / (4 + 3)]
+  assert result['macro_f1'] == pytest.approx(np.mean(f1))
+  assert result['per_class']['a']['precision'] == 3 / 5
+  assert result['per_class']['b'] == {
+    'precision': pytest.approx(2 / 3),
+    'recall': 0.5,
+    'f1': pytest.approx(f1[1]),
+    'support': 4,
+  }
+
+
+def test_class_that_never_appears_counts_as_zero():
+  result = _score(_LABELS, _PREDICTED, names=('a', 'b', 'c'))
+  assert result['per_class']['c']['f1'] == 0
+  f1 = [2 * 3 / (4 + 5), 2 * 2 / (4 + 3), 0]
+  assert result['macro_f1'] == pytest.approx(np.mean(f1))
+  assert result['balanced_accuracy'] == (3 / 4 + 2 / 4) / 2
+
+
+def test_interval_is_the_binomial_one():
+  generator = np.random.default_rng(0)
+  labels = generator.integers(0, 2, 400)
+  wrong = generator.random(400) < 0.2
+  result = _score(labels, np.where(wrong, 1 - labels, labels))
+  low, high = result['intervals']['accuracy']
+  spread = 1.96 * np.sqrt(result['accuracy'] * (1 - result['accuracy']) / 400)
+  assert low == pytest.approx(result['accuracy'] - spread, abs=0.01)
+  assert high == pytest.approx(result['accuracy'] + spread, abs=0.01)
+
+
+def test_interval_covers_the_truth_about_95_times_in_100():
+  generator = np.random.default_rng(1)
+  covered = 0
+  for trial in range(200):
+    labels = generator.integers(0, 2, 104)
+    wrong = generator.random(104) < 0.2
+    low, high = _score(
+      labels, np.where(wrong, 1 - labels, labels), num_bootstrap=400, seed=trial
+    )['intervals']['accuracy']
+    covered += low <= 0.8 <= high
+  assert 180 <= covered <= 199
+
+
+def test_same_seed_same_interval():
+  a, b, c = (
+    _score(_LABELS, _PREDICTED, seed=s, num_bootstrap=101)['intervals']
+    for s in (0, 0, 1)
+  )
+  assert a == b
+  assert a != c
