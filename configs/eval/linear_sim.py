@@ -10,4 +10,5 @@ def get_config() -> ml_collections.ConfigDict:
   config = base.get_config()
   config.data.name = 'radio_sim'
   config.data.config = 'cutouts'
+  config.num_folds = 3
   return config
