@@ -1,0 +1,1 @@
+"""A small simulated radio survey, made where it is needed."""
