@@ -4,6 +4,7 @@ Loaded by `addopts` of pyproject.toml, before anything can import jax, for
 `tests/` and for the tests beside the builders.
 """
 
+import functools
 import os
 import pathlib
 import socket
@@ -59,40 +60,50 @@ def no_network(monkeypatch):
   monkeypatch.setattr(socket.socket, 'connect', loopback_only)
 
 
+def write(
+  folder: pathlib.Path,
+  splits: Mapping[str, Sequence[dict]],
+  *,
+  label_names: Sequence[str] | None = None,
+  name: str = 'small',
+  **metadata,
+) -> pathlib.Path:
+  """Writes a small finished data set and returns its directory.
+
+  Args:
+    folder: root of the data set.
+    splits: examples of each split, from `radio_ssl.data.examples.example`.
+    label_names: of labelled sets.
+    name: of the data set.
+    **metadata: such as pixel_scale_arcsec.
+  """
+  image = next(iter(splits.values()))[0]['image']
+  schema = examples.features(
+    *image.shape[:2], dtype=image.dtype, label_names=label_names
+  )
+
+  class Small(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    VERSION = tfds.core.Version('1.0.0')
+
+    def _info(self):
+      return self.dataset_info_from_configs(
+        features=schema, metadata=tfds.core.MetadataDict(metadata)
+      )
+
+    def _split_generators(self, dl_manager):
+      del dl_manager
+      return {key: enumerate(rows) for key, rows in splits.items()}
+
+    def _generate_examples(self):
+      raise NotImplementedError
+
+  Small.name = name
+  builder = Small(data_dir=folder, file_format='array_record')
+  builder.download_and_prepare()
+  return pathlib.Path(builder.data_path)
+
+
 @pytest.fixture
 def write_dataset(tmp_path):
-  """A function that writes a small finished data set and returns its folder."""
-
-  def write(
-    splits: Mapping[str, Sequence[dict]],
-    *,
-    label_names: Sequence[str] | None = None,
-    name: str = 'small',
-    **metadata,
-  ) -> pathlib.Path:
-    image = next(iter(splits.values()))[0]['image']
-    schema = examples.features(
-      *image.shape[:2], dtype=image.dtype, label_names=label_names
-    )
-
-    class Small(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-      VERSION = tfds.core.Version('1.0.0')
-
-      def _info(self):
-        return self.dataset_info_from_configs(
-          features=schema, metadata=tfds.core.MetadataDict(metadata)
-        )
-
-      def _split_generators(self, dl_manager):
-        del dl_manager
-        return {key: enumerate(rows) for key, rows in splits.items()}
-
-      def _generate_examples(self):
-        raise NotImplementedError
-
-    Small.name = name
-    builder = Small(data_dir=tmp_path, file_format='array_record')
-    builder.download_and_prepare()
-    return pathlib.Path(builder.data_path)
-
-  return write
+  """`write` into this test's own folder."""
+  return functools.partial(write, tmp_path)

@@ -46,7 +46,7 @@ def _config(method='simclr', **overrides):
   config = base.get_config()
   config.input.size_pix = 16
   config.input.field_arcsec = 36.0
-  config.encoder = base.encoder('resnet18', width=1 / 16)
+  config.encoder = base.encoder('resnet10', width=1 / 16)
   small = {'simclr': {'projector_hidden': 8}, 'byol': {'hidden': 8}}
   config.objective = base.objective(method, **small[method])
   config.batch_size = 4

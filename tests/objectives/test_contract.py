@@ -135,12 +135,12 @@ def _assert_close(actual, expected, **tolerance):
 def test_two_devices_match_one(one_device, two_devices):
   _, step, state = one_device
   mapped_step, mapped_state = two_devices
-  # The state is donated: work on a copy.
+  # The state is donated: work on a copy. One step: more of them amplify the
+  # rounding that the two orders of summation differ by.
   mapped_state = jax.tree.map(jnp.copy, mapped_state)
-  for seed in range(3):
-    state, metrics = step(state, _batch(seed))
-    mapped_state, mapped_metrics = mapped_step(mapped_state, _batch(seed))
-    _assert_close(mapped_metrics, metrics, rtol=1e-3, atol=1e-5)
+  state, metrics = step(state, _batch())
+  mapped_state, mapped_metrics = mapped_step(mapped_state, _batch())
+  _assert_close(mapped_metrics, metrics, rtol=1e-4, atol=1e-6)
   _assert_close(
     _host(mapped_state.params), _host(state.params), rtol=1e-4, atol=1e-5
   )
@@ -219,7 +219,7 @@ def test_first_nonfinite_step_is_kept(one_device):
 
 
 def test_moving_averages_are_copies_and_move(name):
-  objective, step, state = _start(name, None)
+  _, step, state = _start(name, None)
   if 'ema_params' not in state.model_state:
     return
   buffers = {x.unsafe_buffer_pointer() for x in jax.tree.leaves(state.params)}
