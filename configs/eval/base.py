@@ -11,7 +11,7 @@ from radio_ssl.augment import inputs
 def get_config() -> ml_collections.ConfigDict:
   """The fields that every evaluation has."""
   config = ml_collections.ConfigDict()
-  # A module of radio_ssl/evaluate: linear or knn.
+  # A module of radio_ssl/evaluate that has a `predict`: linear or knn.
   config.protocol = 'linear'
 
   # The labelled set: `dir`, or `name` and `config` in `data_dir` (default
@@ -27,12 +27,15 @@ def get_config() -> ml_collections.ConfigDict:
 
   # 'online' or 'ema' encoder; '' takes the online one.
   config.which = ''
-  # Features are the mean over this many quarter turns, 1 or 4: the sky has no
-  # up.
+  # Features are the mean over this many views: 1, 4 quarter turns, or 8 with
+  # their mirror images: the sky has no up and no handedness.
   config.rotations = 4
   # Folds inside the training split, for the choice of the probe's settings and
   # for the cross-validated score.
   config.num_folds = 5
+  # Training sources closer than this on the sky share a fold: a source listed
+  # twice, or two in one picture, must not be on both sides.
+  config.group_radius_arcsec = 60.0
   # Resamplings of the sources for the 95 % intervals.
   config.num_bootstrap = 2000
   # Of folds, bootstrap and untrained encoders.

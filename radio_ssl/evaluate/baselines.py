@@ -1,5 +1,6 @@
 """What an encoder must beat: no training, pixels, catalogue numbers."""
 
+import dataclasses
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,16 +14,26 @@ from radio_ssl.evaluate import features
 
 _LOG = logging.getLogger(__name__)
 
+# Redshifts are not used: they tell how a survey was selected.
+_CATALOGUE = ('source_size_arcsec', 'flux_jy')
+
 Tables = dict[str, features.Table]
+# What a baseline did, ready for JSON.
+Facts = dict[str, Any]
 
 
-def random(config, dataset, splits, checkpoint_meta) -> Tables:
+def random(config, dataset, splits, checkpoint_meta) -> tuple[Tables, Facts]:
   """The untrained encoder, of the checkpoint's or else the config's shape."""
   source = checkpoint_meta['config'] if checkpoint_meta else config
+  facts = {
+    'encoder': dict(source['encoder']),
+    'input': dict(source['input']),
+    'seed': config.seed,
+  }
   frozen = features.untrained(
-    dict(source['encoder']), inputs.Input(**source['input']), seed=config.seed
+    facts['encoder'], inputs.Input(**facts['input']), seed=config.seed
   )
-  return {
+  tables = {
     split: features.extract(
       frozen,
       dataset,
@@ -32,9 +43,10 @@ def random(config, dataset, splits, checkpoint_meta) -> Tables:
     )
     for split in splits
   }
+  return tables, facts
 
 
-def pixels(config, dataset, splits, checkpoint_meta) -> Tables:
+def pixels(config, dataset, splits, checkpoint_meta) -> tuple[Tables, Facts]:
   """Principal components of the scaled pixels.
 
   Fitted on the first split, which is the training one, without its labels.
@@ -51,18 +63,30 @@ def pixels(config, dataset, splits, checkpoint_meta) -> Tables:
     for split in splits
   }
   train = next(iter(tables.values())).features
-  components = min(config.pixel_components, *train.shape)
-  pca = sklearn.decomposition.PCA(
-    components, svd_solver='full', random_state=config.seed
-  ).fit(train)
+  if config.pixel_components < 1:
+    raise ValueError(
+      f'config.pixel_components is {config.pixel_components}; wanted 1 or more.'
+    )
+  # Centred on their mean, N images span N - 1 directions.
+  components = min(config.pixel_components, len(train) - 1, train.shape[1])
+  pca = sklearn.decomposition.PCA(components, svd_solver='full').fit(train)
+  facts = {
+    'input': dict(source['input']),
+    'components': components,
+    'explained_variance': float(pca.explained_variance_ratio_.sum()),
+  }
   return {
     split: _with(table, pca.transform(table.features))
     for split, table in tables.items()
-  }
+  }, facts
 
 
-def catalogue(config, dataset, splits, checkpoint_meta) -> Tables:
-  """Logarithms of source size and flux, where the set has them."""
+def catalogue(config, dataset, splits, checkpoint_meta) -> tuple[Tables, Facts]:
+  """Logarithms of source size and flux, where the set has them.
+
+  A value that is unknown takes the median of the training split; one that is
+  not positive takes its least positive value.
+  """
   del config, checkpoint_meta
   tables = {
     split: features.tabulate(
@@ -71,56 +95,46 @@ def catalogue(config, dataset, splits, checkpoint_meta) -> Tables:
     for split in splits
   }
   train = next(iter(tables.values()))
-  columns = [
-    name
-    for name in ('source_size_arcsec', 'flux_jy')
-    if np.isfinite(train.columns[name]).any()
-  ]
+  columns = [name for name in _CATALOGUE if (train.columns[name] > 0).any()]
   if not columns:
     raise ValueError(
       f'{dataset.directory}: no source sizes and no fluxes; the baseline '
       '"catalogue" needs one of them.'
     )
-  _LOG.info('Baseline catalogue uses %s.', ', '.join(columns))
-  return _logarithms(tables, train, columns)
+  dropped = [name for name in _CATALOGUE if name not in columns]
+  unknown = {
+    split: {name: int(np.isnan(t.columns[name]).sum()) for name in columns}
+    for split, t in tables.items()
+  }
+  facts = {'columns': columns, 'dropped': dropped, 'imputed': unknown}
+  _LOG.info('Baseline catalogue: %s.', facts)
+  return _logarithms(tables, train, columns), facts
 
 
 def _logarithms(tables: Tables, train: features.Table, columns) -> Tables:
-  """Log of each column; unknown values take the median of the training ones."""
-  floors, medians = {}, {}
-  for name in columns:
-    values = train.columns[name]
-    positive = values[values > 0]
-    if not positive.size:
-      raise ValueError(f'Column {name} has no positive value to take a log of.')
-    floors[name] = positive.min()
-    medians[name] = np.nanmedian(values)
+  known = {name: train.columns[name] for name in columns}
+  floors = {name: x[x > 0].min() for name, x in known.items()}
+  medians = {name: np.nanmedian(x) for name, x in known.items()}
   result = {}
   for split, table in tables.items():
     logs = []
     for name in columns:
       values = table.columns[name]
-      unknown = np.isnan(values)
-      if unknown.any():
-        _LOG.info(
-          'Split %s: %d of %d values of %s are unknown and take the median.',
-          split,
-          unknown.sum(),
-          len(values),
-          name,
-        )
-      filled = np.where(unknown, medians[name], values)
+      filled = np.where(np.isnan(values), medians[name], values)
       logs.append(np.log(np.maximum(filled, floors[name])))
     result[split] = _with(table, np.stack(logs, axis=1))
   return result
 
 
 def _with(table: features.Table, values: np.ndarray) -> features.Table:
-  return features.Table(values, table.labels, table.names, table.columns)
+  return dataclasses.replace(table, features=values)
 
 
 BASELINES: Mapping[
-  str, Callable[[Any, pipeline.DataSet, list[str], Mapping | None], Tables]
+  str,
+  Callable[
+    [Any, pipeline.DataSet, list[str], Mapping | None], tuple[Tables, Facts]
+  ],
 ] = {'random': random, 'pixels': pixels, 'catalogue': catalogue}
 
 
@@ -130,8 +144,8 @@ def tables(
   dataset: pipeline.DataSet,
   splits: list[str],
   checkpoint_meta: Mapping | None,
-) -> Tables:
-  """Tables of a baseline.
+) -> tuple[Tables, Facts]:
+  """Tables of a baseline, and what it did.
 
   Args:
     name: of the baseline.

@@ -107,7 +107,8 @@ def extract(
     dataset: labelled.
     split: of it.
     batch_size: images at once; does not change the result.
-    rotations: 1; or 4, the mean over the four quarter turns.
+    rotations: 1; or 4, the mean over the four quarter turns; or 8, over their
+      mirror images as well.
 
   Raises:
     ValueError: a set without labels, or features that are not finite.
@@ -130,12 +131,12 @@ def extract(
 )
 def _encode(variables, batch, *, encoder, image_input, geometry, rotations):
   images = inputs.prepare(batch, image_input, geometry)
-  pooled = [
-    encoder.apply(
-      variables, jnp.rot90(images, k, axes=(1, 2)), train=False
-    ).pooled
-    for k in range(rotations)
-  ]
+  pooled = []
+  for k in range(rotations):
+    turned = jnp.rot90(images, k, axes=(1, 2))
+    if k >= 4:
+      turned = jnp.flip(turned, axis=2)
+    pooled.append(encoder.apply(variables, turned, train=False).pooled)
   return sum(pooled) / rotations
 
 

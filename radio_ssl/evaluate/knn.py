@@ -58,9 +58,15 @@ def cross_validated_accuracy(
   temperature: float = 0.07,
   num_folds: int = 5,
   seed: int = 0,
+  groups: np.ndarray | None = None,
 ) -> float:
-  """Share of sources whose out-of-fold neighbours name their class."""
-  folds = splits.stratified_folds(labels, num_folds=num_folds, seed=seed)
+  """Share of sources whose out-of-fold neighbours name their class.
+
+  `groups` are those of `splits.stratified_folds`; the rest is as in `vote`.
+  """
+  folds = splits.stratified_folds(
+    labels, num_folds=num_folds, seed=seed, groups=groups
+  )
   right = 0
   for fold in range(num_folds):
     out = folds == fold
@@ -84,6 +90,7 @@ def predict(
   num_classes: int,
   num_folds: int,
   seed: int,
+  groups: np.ndarray | None = None,
 ) -> tuple[np.ndarray, dict[str, Any]]:
   """Class probabilities of `features`, and the k and temperature chosen.
 
@@ -99,6 +106,7 @@ def predict(
       temperature=temperature,
       num_folds=num_folds,
       seed=seed,
+      groups=groups,
     )
     for k in _NEIGHBOURS
     for temperature in _TEMPERATURES

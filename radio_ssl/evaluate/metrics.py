@@ -26,9 +26,10 @@ def score(
     seed: of the resampling.
 
   Returns:
-    accuracy, balanced_accuracy, macro_f1 in [0, 1]; `intervals` of accuracy and
-    macro_f1; `per_class`; `confusion_matrix` [true][predicted]; num_examples.
-    A class without sources and predictions counts as F1 = 0.
+    accuracy, balanced_accuracy, macro_f1 in [0, 1]; `intervals` of the three;
+    `per_class`; `confusion_matrix` [true][predicted]; num_examples. A class
+    without sources and predictions counts as F1 = 0; one without sources has
+    no part in the balanced accuracy.
   """
   predicted = np.asarray(probabilities).argmax(axis=1)
   numbers = np.arange(len(label_names))
@@ -45,10 +46,11 @@ def score(
   return {
     'num_examples': len(labels),
     'accuracy': float(_accuracy(confusion)),
-    'balanced_accuracy': float(recall[support > 0].mean()),
+    'balanced_accuracy': float(_balanced_accuracy(confusion)),
     'macro_f1': float(_macro_f1(confusion)),
     'intervals': {
       'accuracy': _interval(_accuracy(draws)),
+      'balanced_accuracy': _interval(_balanced_accuracy(draws)),
       'macro_f1': _interval(_macro_f1(draws)),
     },
     'per_class': {
@@ -79,6 +81,13 @@ def _resampled(
 def _accuracy(confusion: np.ndarray) -> np.ndarray:
   right = np.trace(confusion, axis1=-2, axis2=-1)
   return right / confusion.sum(axis=(-2, -1))
+
+
+def _balanced_accuracy(confusion: np.ndarray) -> np.ndarray:
+  right = np.diagonal(confusion, axis1=-2, axis2=-1)
+  support = confusion.sum(axis=-1)
+  recall = right / np.maximum(support, 1)
+  return recall.sum(axis=-1) / (support > 0).sum(axis=-1)
 
 
 def _macro_f1(confusion: np.ndarray) -> np.ndarray:

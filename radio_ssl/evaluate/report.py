@@ -13,7 +13,7 @@ import numpy as np
 def write(result: dict[str, Any], output: pathlib.Path) -> None:
   """Writes results.json, results.md and confusion_matrix.png.
 
-  All or nothing: they appear together, in place of older ones.
+  They are whole before any of them takes the place of an older one.
   """
   temporary = output.with_name(f'{output.name}.tmp')
   shutil.rmtree(temporary, ignore_errors=True)
@@ -36,7 +36,10 @@ def final(result: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def comparison(results: Sequence[dict[str, Any]]) -> str:
-  """A markdown table of several results on one labelled set."""
+  """A markdown table of several results on one labelled set.
+
+  A result whose scored sources were seen in pretraining carries a mark.
+  """
   name, _ = final(results[0])
   lines = [
     f'| encoder | accuracy, {name} (95 %) | macro-F1 (95 %) | accuracy, '
@@ -46,12 +49,21 @@ def comparison(results: Sequence[dict[str, Any]]) -> str:
   for result in results:
     _, scores = final(result)
     inside = result['cross_validation']['scores']
+    mark = ' *' if _seen(result) else ''
     lines.append(
-      f'| {result["encoder"]} | {_with_interval(scores, "accuracy")} '
+      f'| {result["encoder"]}{mark} | {_with_interval(scores, "accuracy")} '
       f'| {_with_interval(scores, "macro_f1")} '
       f'| {100 * inside["accuracy"]:.1f} |'
     )
+  if any(_seen(result) for result in results):
+    lines += ['', '\\* pretrained, without labels, on images of scored sources']
   return '\n'.join(lines)
+
+
+def _seen(result: dict[str, Any]) -> bool:
+  showing = result.get('overlap', {}).get('showing', {})
+  data = result['config']['data']
+  return bool(showing.get(data['test'] or data['train']))
 
 
 def _with_interval(scores, name: str) -> str:
@@ -62,15 +74,23 @@ def _with_interval(scores, name: str) -> str:
 def page(result: dict[str, Any]) -> str:
   """The result as a page to read."""
   name, scores = final(result)
+  dataset = result['dataset']
   lines = [
     f'# {result["encoder"]}, {result["protocol"]} protocol',
     '',
-    f'- labelled set: `{result["dataset"]["directory"]}`',
+    f'- labelled set: `{dataset["directory"]}`, '
+    f'fingerprint {dataset["fingerprint"][:12]}',
     f'- code: radio_ssl {result["package_version"]}, commit {result["commit"]}',
     f'- scored on: {name}, {scores["num_examples"]} sources',
-    f'- settings of the probe: {json.dumps(result.get("chosen", {}))}',
+    *_remarks(result),
     '',
     comparison([result]),
+    '',
+    f'Balanced accuracy: {_with_interval(scores, "balanced_accuracy")}. '
+    'Intervals are 95 % of '
+    f'{result["config"]["num_bootstrap"]} bootstrap draws of the scored '
+    'sources (percentiles); other training sources or another pretraining '
+    'seed would add to them.',
     '',
     '| class | precision | recall | F1 | sources |',
     '| --- | --- | --- | --- | --- |',
@@ -82,6 +102,29 @@ def page(result: dict[str, Any]) -> str:
     )
   lines += ['', '![confusion matrix](confusion_matrix.png)', '']
   return '\n'.join(lines)
+
+
+def _remarks(result: dict[str, Any]) -> list[str]:
+  """One line for each thing that not every result has."""
+  lines = []
+  if 'chosen' in result:
+    # Curves stay in the JSON.
+    chosen = {
+      k: v for k, v in result['chosen'].items() if not isinstance(v, dict)
+    }
+    lines.append(f'- chosen inside the training split: {json.dumps(chosen)}')
+  if 'baseline' in result:
+    lines.append(f'- baseline: {json.dumps(result["baseline"])}')
+  if 'overlap' in result:
+    lines.append(f'- {_overlap(result["overlap"])}')
+  return lines
+
+
+def _overlap(seen: dict[str, Any]) -> str:
+  if 'unknown' in seen:
+    return f'seen in pretraining: unknown, {seen["unknown"]}'
+  counts = [f'{n} show sources of {k!r}' for k, n in seen['showing'].items()]
+  return f'of {seen["num_images"]} pretraining images {", ".join(counts)}'
 
 
 def _confusion_matrix(result: dict[str, Any], path: pathlib.Path) -> None:

@@ -1,6 +1,6 @@
 """One evaluation: an encoder or baseline, a labelled set, a protocol."""
 
-import importlib
+import functools
 import json
 import logging
 import pathlib
@@ -13,11 +13,16 @@ import numpy as np
 import radio_ssl
 from radio_ssl import checkpoints
 from radio_ssl.data import pipeline, splits
-from radio_ssl.evaluate import baselines, features, metrics, report
+from radio_ssl.evaluate import (
+  baselines,
+  checks,
+  features,
+  metrics,
+  overlap,
+  report,
+)
 
 _LOG = logging.getLogger(__name__)
-
-PROTOCOLS = ('knn', 'linear')
 
 
 def run(
@@ -45,18 +50,14 @@ def run(
   Raises:
     ValueError: one line that names file or field, value and remedy.
   """
-  if checkpoint is None and baseline is None:
-    raise ValueError('Nothing to evaluate: give a checkpoint or a baseline.')
-  if config.protocol not in PROTOCOLS:
-    raise ValueError(
-      f'No protocol named {config.protocol!r}; '
-      f'there are: {", ".join(PROTOCOLS)}.'
-    )
-  if config.rotations not in (1, 4):
-    raise ValueError(f'config.rotations is {config.rotations}; wanted 1 or 4.')
+  checks.settings(config, checkpoint, baseline)
   where = {k: v for k, v in config.data.items() if k not in ('train', 'test')}
   dataset = pipeline.open_dataset(pipeline.find(**where))
-  tables, meta = _tables(config, dataset, checkpoint, baseline)
+  frozen = None
+  if checkpoint is not None:
+    frozen = features.from_checkpoint(checkpoint, config.which or None)
+  tables, facts = _tables(config, dataset, frozen, baseline)
+  checks.examples(config, dataset, tables)
   result = {
     'encoder': baseline or str(checkpoint),
     'protocol': config.protocol,
@@ -67,7 +68,8 @@ def run(
       'directory': str(dataset.directory),
       'fingerprint': dataset.fingerprint,
     },
-    'pretraining': meta,
+    'pretraining': frozen.meta if frozen else None,
+    **facts,
     'label_names': list(dataset.label_names),
     **_score(config, dataset, tables),
   }
@@ -96,20 +98,14 @@ def compare(
   return results
 
 
-def _tables(config, dataset, checkpoint, baseline):
-  """Features of the wanted splits, and the meta of the checkpoint."""
-  splits = [s for s in (config.data.train, config.data.test) if s]
-  if len(set(splits)) < len(splits):
-    raise ValueError(
-      f'config.data.train and config.data.test are both {splits[0]!r}.'
-    )
-  frozen = None
-  if checkpoint is not None:
-    frozen = features.from_checkpoint(checkpoint, config.which or None)
-  meta = frozen.meta if frozen else None
+def _tables(config, dataset, frozen, baseline):
+  """Features of the wanted splits, and facts about them, ready for JSON."""
+  wanted = [s for s in (config.data.train, config.data.test) if s]
   if baseline is not None:
-    return baselines.tables(baseline, config, dataset, splits, meta), meta
-  _LOG.info('Features of %s from %s.', dataset.directory, checkpoint)
+    meta = frozen.meta if frozen else None
+    tables, facts = baselines.tables(baseline, config, dataset, wanted, meta)
+    return tables, {'baseline': facts}
+  _LOG.info('Features of %s.', dataset.directory)
   tables = {
     split: features.extract(
       frozen,
@@ -118,43 +114,63 @@ def _tables(config, dataset, checkpoint, baseline):
       batch_size=config.batch_size,
       rotations=config.rotations,
     )
-    for split in splits
+    for split in wanted
   }
-  return tables, meta
+  seen = overlap.with_pretraining(tables, frozen.meta)
+  scored = config.data.test or config.data.train
+  shown = seen.get('showing', {}).get(scored)
+  if shown:
+    _LOG.warning(
+      '%d of %d images of the pretraining set show sources of the split %r '
+      'that is scored: these scores are not those of unseen sources.',
+      shown,
+      seen['num_images'],
+      scored,
+    )
+  return tables, {'overlap': seen}
 
 
 def _score(config, dataset, tables: Mapping[str, features.Table]) -> dict:
   """Scores of the cross-validated training split and of the test split."""
-  protocol = importlib.import_module(f'radio_ssl.evaluate.{config.protocol}')
-  settings = {
-    'num_classes': len(dataset.label_names),
-    'num_folds': config.num_folds,
-    'seed': config.seed,
-  }
+  predict = functools.partial(
+    checks.protocol(config.protocol).predict,
+    num_classes=len(dataset.label_names),
+    num_folds=config.num_folds,
+    seed=config.seed,
+  )
   train = tables[config.data.train]
-  inside = _out_of_fold(protocol.predict, train, settings)
+  groups = checks.groups(config, train)
+  inside = _out_of_fold(predict, config, train, groups)
   result = {'cross_validation': _scored(config, dataset, train, inside)}
   if config.data.test:
     test = tables[config.data.test]
-    probabilities, chosen = protocol.predict(
-      train.features, train.labels, test.features, **settings
+    probabilities, chosen = predict(
+      train.features, train.labels, test.features, groups=groups
     )
     result['chosen'] = chosen
     result['test'] = _scored(config, dataset, test, probabilities)
   return result
 
 
-def _out_of_fold(predict, table: features.Table, settings) -> np.ndarray:
+def _out_of_fold(
+  predict, config, table: features.Table, groups: np.ndarray
+) -> np.ndarray:
   """Probabilities of each source by a probe that has not seen it."""
   folds = splits.stratified_folds(
-    table.labels, num_folds=settings['num_folds'], seed=settings['seed']
+    table.labels, num_folds=config.num_folds, seed=config.seed, groups=groups
   )
-  result = np.zeros((len(folds), settings['num_classes']))
-  for fold in range(settings['num_folds']):
+  parts = {}
+  for fold in range(config.num_folds):
     out = folds == fold
-    result[out], _ = predict(
-      table.features[~out], table.labels[~out], table.features[out], **settings
+    parts[fold], _ = predict(
+      table.features[~out],
+      table.labels[~out],
+      table.features[out],
+      groups=groups[~out],
     )
+  result = np.zeros((len(folds), parts[0].shape[1]))
+  for fold, probabilities in parts.items():
+    result[folds == fold] = probabilities
   return result
 
 

@@ -1,0 +1,150 @@
+"""What is refused before anything is scored, each in one line."""
+
+import importlib
+import logging
+import math
+import pkgutil
+from collections.abc import Mapping
+
+import numpy as np
+
+from radio_ssl import evaluate
+from radio_ssl.data import pipeline, splits
+from radio_ssl.evaluate import baselines, features
+
+_LOG = logging.getLogger(__name__)
+
+_ENCODERS = ('', 'online', 'ema')
+
+
+def protocols() -> list[str]:
+  """Names that `config.protocol` may take: modules here with a `predict`.
+
+  `predict(train_features, train_labels, features, *, num_classes, num_folds,
+  seed, groups) -> (probabilities [N, K], settings it chose, ready for JSON)`.
+  """
+  names = (entry.name for entry in pkgutil.iter_modules(evaluate.__path__))
+  return [
+    n for n in names if n != '__main__' and hasattr(protocol(n), 'predict')
+  ]
+
+
+def protocol(name: str):
+  """The module of a protocol."""
+  return importlib.import_module(f'{evaluate.__name__}.{name}')
+
+
+def settings(config, checkpoint, baseline: str | None) -> None:
+  """Refuses what is known to be wrong before any image is read.
+
+  Args:
+    config: of the evaluator.
+    checkpoint: path or None.
+    baseline: name or None.
+
+  Raises:
+    ValueError: names the field, its value and what was wanted.
+  """
+  if checkpoint is None and baseline is None:
+    raise ValueError('Nothing to evaluate: give a checkpoint or a baseline.')
+  if 'protocol' not in config:
+    raise ValueError(
+      'config has no field "protocol"; wanted a config of configs/eval/.'
+    )
+  if baseline is not None and baseline not in baselines.BASELINES:
+    raise ValueError(
+      f'No baseline named {baseline!r}; '
+      f'there are: {", ".join(baselines.BASELINES)}.'
+    )
+  if config.protocol not in protocols():
+    raise ValueError(
+      f'No protocol named {config.protocol!r}; '
+      f'there are: {", ".join(protocols())}.'
+    )
+  for name, allowed in (('rotations', (1, 4, 8)), ('which', _ENCODERS)):
+    if config[name] not in allowed:
+      raise ValueError(
+        f'config.{name} is {config[name]!r}; '
+        f'wanted {" or ".join(map(repr, allowed))}.'
+      )
+  for name, least in (
+    ('num_folds', 2),
+    ('batch_size', 1),
+    ('num_bootstrap', 1),
+  ):
+    if config[name] < least:
+      raise ValueError(
+        f'config.{name} is {config[name]}; wanted {least} or more.'
+      )
+  if config.data.train == config.data.test:
+    raise ValueError(
+      f'config.data.train and config.data.test are both {config.data.test!r}.'
+    )
+
+
+def examples(
+  config, dataset: pipeline.DataSet, tables: Mapping[str, features.Table]
+) -> None:
+  """Refuses splits that share sources, and classes too small for the folds.
+
+  Args:
+    config: of the evaluator.
+    dataset: labelled.
+    tables: by split, those of `config.data`.
+
+  Raises:
+    ValueError: names the data set, the class or source, and the remedy.
+  """
+  train, folds = tables[config.data.train], config.num_folds
+  if config.data.test:
+    test = tables[config.data.test]
+    shared = sorted(set(train.names) & set(test.names))
+    if shared:
+      raise ValueError(
+        f'{dataset.directory}: the splits {config.data.train!r} and '
+        f'{config.data.test!r} share {len(shared)} sources, such as '
+        f'{shared[0]}.'
+      )
+    _warn_of_neighbours(config, train, test)
+  members = groups(config, train)
+  for label, name in enumerate(dataset.label_names):
+    count = len(np.unique(members[train.labels == label]))
+    # One fold is held out, and what is left is divided into as many again.
+    if count - math.ceil(count / folds) < folds:
+      raise ValueError(
+        f'{dataset.directory}: class {name!r} has {count} sources in the split '
+        f'{config.data.train!r}, too few for {folds} folds inside {folds} '
+        'folds: lower config.num_folds, or build the set without that class.'
+      )
+  if len(dataset.label_names) < 2:
+    raise ValueError(
+      f'{dataset.directory}: one class alone, {dataset.label_names[0]!r}; '
+      'there is nothing to tell apart.'
+    )
+
+
+def _warn_of_neighbours(config, train, test) -> None:
+  """Official splits are taken as they are, but not in silence."""
+  ra, dec = (
+    np.concatenate([train.columns[name], test.columns[name]])
+    for name in ('ra_deg', 'dec_deg')
+  )
+  members = splits.groups_by_position(ra, dec, config.group_radius_arcsec)
+  known, scored = np.split(members, [len(train.labels)])
+  near = np.isin(scored, known).sum()
+  if near:
+    _LOG.warning(
+      '%d of %d test sources lie within %g arcsec of a training source.',
+      near,
+      len(scored),
+      config.group_radius_arcsec,
+    )
+
+
+def groups(config, table: features.Table) -> np.ndarray:
+  """Sources that must share a fold, as `splits.stratified_folds` takes them."""
+  return splits.groups_by_position(
+    table.columns['ra_deg'],
+    table.columns['dec_deg'],
+    config.group_radius_arcsec,
+  )

@@ -1,0 +1,62 @@
+"""Whether sources that are scored were seen, unlabelled, in pretraining."""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from radio_ssl.data import exclusion, pipeline
+from radio_ssl.evaluate import features
+
+
+def with_pretraining(
+  tables: Mapping[str, features.Table], meta: Mapping[str, Any]
+) -> dict[str, Any]:
+  """Counts pretraining images that show sources of a labelled set.
+
+  An image shows a source if the source lies in it, or beside it by less than
+  30 arcsec or half the source's size: the rule of `radio_ssl.data.exclusion`.
+  Images are taken to be north up, as this package makes them.
+
+  Args:
+    tables: of the labelled set, by split.
+    meta: of the checkpoint.
+
+  Returns:
+    {'num_images': all of them, 'showing': {split: how many show a source of
+    it}}; or {'unknown': the reason}.
+  """
+  try:
+    dataset = pipeline.open_dataset(pathlib.Path(meta['dataset']['directory']))
+  except ValueError:
+    return {'unknown': f'{meta["dataset"]["directory"]} is not here'}
+  if dataset.fingerprint != meta['dataset']['fingerprint']:
+    return {'unknown': f'{dataset.directory} has been built anew since'}
+  ra, dec, field = _footprints(dataset, meta['config']['data']['split'])
+  if np.isnan(ra + dec).any():
+    return {'unknown': f'{dataset.directory} has images without a position'}
+  showing = {}
+  for split, table in tables.items():
+    held = _sources(table).holds(ra, dec, field_arcsec=field)
+    showing[split] = int(held.sum())
+  return {'num_images': len(ra), 'showing': showing}
+
+
+def _sources(table: features.Table) -> exclusion.Exclusion:
+  ra, dec, size = (
+    table.columns[name] for name in ('ra_deg', 'dec_deg', 'source_size_arcsec')
+  )
+  known = np.isfinite(ra) & np.isfinite(dec)
+  return exclusion.Exclusion(ra[known], dec[known], size[known])
+
+
+def _footprints(dataset: pipeline.DataSet, split: str) -> tuple:
+  """Position and side of each image; 0 where the pixel scale is unknown."""
+  side_pix = max(dataset.geometry.height, dataset.geometry.width)
+  rows = [
+    (r['ra_deg'], r['dec_deg'], r['pixel_scale_arcsec'] * side_pix)
+    for r in dataset.source(split)
+  ]
+  ra, dec, field = np.array(rows, np.float64).T
+  return ra, dec, np.nan_to_num(field)
