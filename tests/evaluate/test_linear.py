@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import sklearn.linear_model
 
+from radio_ssl.data import splits
 from radio_ssl.evaluate import linear
 
 
@@ -33,7 +34,7 @@ def _objective(x, y, weights, bias, l2):
 @pytest.mark.parametrize('kind', ['random', 'separable', 'collinear', 'scaled'])
 def test_objective_equals_scikit_learns_optimum(kind):
   x, y = _problem(kind)
-  l2 = np.array([1e-3, 1e-1, 1.0])
+  l2 = np.array([1e-4, 1e-2, 1.0])
   probe = linear.fit(x, y, num_classes=3, l2=l2)
   scaled = (x - x.mean(axis=0)) / x.std(axis=0)
   for i, value in enumerate(l2):
@@ -120,3 +121,90 @@ def test_constant_column_is_harmless():
   np.testing.assert_allclose(
     a.log_probabilities(x), b.log_probabilities(with_constant), atol=1e-6
   )
+
+
+@pytest.mark.parametrize('kind', ['random', 'separable', 'collinear'])
+def test_two_classes_equal_scikit_learns_one_vector(kind):
+  x, y = _problem(kind, k=2)
+  l2 = 0.05
+  scaled = (x - x.mean(axis=0)) / x.std(axis=0)
+  other = sklearn.linear_model.LogisticRegression(
+    C=2 / (l2 * len(y)), tol=1e-10, max_iter=20000
+  ).fit(scaled, y)
+  probe = linear.fit(x, y, num_classes=2, l2=[l2])
+  np.testing.assert_allclose(
+    np.exp(probe.log_probabilities(x)[0]),
+    other.predict_proba(scaled),
+    atol=1e-5,
+  )
+
+
+def test_fewer_rows_than_columns_have_an_optimum_too():
+  x, y = _problem('random', n=30, d=80)
+  scaled = (x - x.mean(axis=0)) / x.std(axis=0)
+  for value in (1e-4, 1.0):
+    other = sklearn.linear_model.LogisticRegression(
+      C=1 / (value * len(y)), tol=1e-10, max_iter=20000
+    ).fit(scaled, y)
+    weights = other.coef_.T / x.std(axis=0)[:, None]
+    bias = other.intercept_ - x.mean(axis=0) @ weights
+    probe = linear.fit(x, y, num_classes=3, l2=[value])
+    ours = _objective(x, y, probe.weights[0], probe.bias[0], value)
+    theirs = _objective(x, y, weights, bias, value)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+@pytest.mark.parametrize('kind', ['random', 'separable', 'collinear'])
+def test_chosen_l2_is_that_of_an_exact_search(kind):
+  x, y = _problem(kind)
+  x[:, 0] += y
+  chosen = linear.choose_l2(x, y, num_classes=3, num_folds=3, seed=5)
+  folds = splits.stratified_folds(y, num_folds=3, seed=5)
+  exact = []
+  for value in linear.L2_GRID:
+    losses = np.zeros(len(y))
+    for fold in range(3):
+      out = folds == fold
+      # Its own rows alone give the fold its mean and spread.
+      mean, spread = x[~out].mean(axis=0), x[~out].std(axis=0)
+      other = sklearn.linear_model.LogisticRegression(
+        C=1 / (value * (~out).sum()), tol=1e-8, max_iter=20000
+      ).fit((x[~out] - mean) / spread, y[~out])
+      log_p = other.predict_log_proba((x[out] - mean) / spread)
+      losses[out] = -log_p[np.arange(out.sum()), y[out]]
+    exact.append(losses.mean())
+  best = int(np.argmin(exact))
+  assert chosen['l2'] == linear.L2_GRID[best]
+  assert chosen['at_edge'] == (best in (0, len(exact) - 1))
+  found = list(chosen['log_loss'].values())
+  near = slice(max(best - 1, 0), best + 2)
+  np.testing.assert_allclose(found[near], exact[near], atol=1e-3)
+
+
+def test_choice_at_the_edge_of_the_grid_is_told(caplog):
+  _, y = _problem('random')
+  # Columns that give the label away ask for hardly any penalty.
+  sure = linear.choose_l2(
+    np.tile(9 * np.eye(3)[y], 4), y, num_classes=3, num_folds=3, seed=0
+  )
+  assert sure['l2'] == linear.L2_GRID[0]
+  assert sure['at_edge']
+  assert 'edge of the grid' in caplog.text
+
+
+def test_twins_in_one_group_do_not_flatter_weak_penalties():
+  x, y = _problem('random', n=60, d=60)
+  x, y = np.concatenate([x, x]), np.concatenate([y, y])
+  settings = {'num_classes': 3, 'num_folds': 5, 'seed': 0}
+  fooled = linear.choose_l2(x, y, **settings)
+  groups = np.tile(np.arange(60), 2)
+  honest = linear.choose_l2(x, y, **settings, groups=groups)
+  # Random labels: there is nothing to learn but the twin's label.
+  assert fooled['l2'] < 0.1 < 1 < honest['l2']
+
+
+def test_features_that_are_not_finite_are_refused():
+  x, y = _problem('random')
+  x[7, 3] = np.nan
+  with pytest.raises(ValueError, match=r'1 of 120 rows .* row 7'):
+    linear.fit(x, y, num_classes=3, l2=[0.1])
