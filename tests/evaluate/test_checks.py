@@ -117,5 +117,6 @@ def test_test_sources_beside_training_sources_are_told(config, dataset, caplog):
   _check(config, dataset, train, _table([0, 1], 100))
   assert not caplog.text
   beside = _table([0, 1, 0], 100, ra=[100, 5 + 59 / 3600, 6 - 61 / 3600])
+  train.columns['ra_deg'][9] = 5
   _check(config, dataset, train, beside)
   assert '1 of 3 test sources lie within 60 arcsec' in caplog.text

@@ -61,12 +61,12 @@ def test_images_that_show_a_source_are_counted_for_each_split(pretrained_on):
   meta = pretrained_on([(10, 0), (10, 1), (10, 2), (10, 3)])
   train = _table([10, 10], [_arcsec(79), 1 + _arcsec(81)], [_NAN, 20])
   test = _table(
-    [10, 10, 10],
-    [2 + _arcsec(99), 3 - _arcsec(101), 40],
-    [100, 100, _NAN],
+    [10, 10, 10, 10],
+    [1 - _arcsec(40), 2 + _arcsec(99), 3 - _arcsec(101), 40],
+    [_NAN, 100, 100, _NAN],
   )
   found = overlap.with_pretraining({'train': train, 'test': test}, meta)
-  assert found == {'num_images': 4, 'showing': {'train': 1, 'test': 1}}
+  assert found == {'num_images': 4, 'showing': {'train': 1, 'test': 2}}
 
 
 def test_images_are_counted_once_however_many_sources_they_show(pretrained_on):
