@@ -60,14 +60,14 @@ def data(tmp_path_factory):
   )
 
 
-def _start(workdir, data, *extra, devices, method='simclr'):
+def _start(workdir, data, *extra, devices):
   """One process of main.py."""
   flags_ = f'--xla_force_host_platform_device_count={devices}'
   return subprocess.Popen(
     [
       sys.executable,
       'main.py',
-      f'--config=configs/{method}_first.py',
+      '--config=configs/simclr_first.py',
       f'--workdir={workdir}',
       f'--config.data.dir={data}',
       *_SMALL,
@@ -81,7 +81,7 @@ def _start(workdir, data, *extra, devices, method='simclr'):
   )
 
 
-def _start_two(workdir, data, *extra, method='simclr'):
+def _start_two(workdir, data, *extra):
   """Two processes of two devices each, on loopback."""
   with socket.socket() as probe:
     probe.bind(('127.0.0.1', 0))
@@ -95,7 +95,6 @@ def _start_two(workdir, data, *extra, method='simclr'):
       f'--process_id={i}',
       *extra,
       devices=2,
-      method=method,
     )
     for i in range(2)
   ]
@@ -128,21 +127,21 @@ def _assert_same_run(a, b):
     )
 
 
-@pytest.fixture(scope='module', params=['simclr', 'byol'])
-def runs(request, data, tmp_path_factory):
+@pytest.fixture(scope='module')
+def runs(data, tmp_path_factory):
   """The same run on one process of four devices and on two of two."""
-  folder = tmp_path_factory.mktemp(request.param)
+  folder = tmp_path_factory.mktemp('runs')
   one, two = folder / 'one', folder / 'two'
-  status, printed = _end(_start(one, data, devices=4, method=request.param))
+  status, printed = _end(_start(one, data, devices=4))
   assert status == [0], printed
-  status, printed = _end(*_start_two(two, data, method=request.param))
+  status, printed = _end(*_start_two(two, data))
   assert status == [0, 0], printed
-  return request.param, one, two
+  return one, two
 
 
 @pytest.mark.slow
 def test_two_processes_equal_one(runs):
-  _, one, two = runs
+  one, two = runs
   _assert_same_run(one, two)
 
 
@@ -151,15 +150,15 @@ def test_two_processes_equal_one(runs):
 def test_run_goes_on_with_another_number_of_processes(
   runs, data, tmp_path, first
 ):
-  method, one, two = runs
+  one, two = runs
   workdir = tmp_path / 'run'
   shutil.copytree(one if first == 'one' else two, workdir)
   # As a kill after the save of step 3 leaves it.
   shutil.rmtree(workdir / 'checkpoints' / '6')
   if first == 'one':
-    processes = _start_two(workdir, data, method=method)
+    processes = _start_two(workdir, data)
   else:
-    processes = [_start(workdir, data, devices=4, method=method)]
+    processes = [_start(workdir, data, devices=4)]
   status, printed = _end(*processes)
   assert set(status) == {0}, printed
   assert 'Going on after step 3' in printed
