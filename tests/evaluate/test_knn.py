@@ -47,3 +47,53 @@ def test_cross_validated_accuracy_of(shift, low, high):
   features[:, 0] += shift * (2 * labels - 1)
   accuracy = knn.cross_validated_accuracy(features, labels, num_classes=2)
   assert low <= accuracy <= high
+
+
+def _clusters(n=150, classes=3, seed=0):
+  generator = np.random.default_rng(seed)
+  labels = np.arange(n) % classes
+  return 6 * np.eye(5)[labels] + generator.normal(size=(n, 5)), labels
+
+
+def _predict(x, y, queries, **kwargs):
+  settings = {'num_classes': 3, 'num_folds': 5, 'seed': 0} | kwargs
+  return knn.predict(x, y, queries, **settings)
+
+
+def test_separable_features_score_one_and_votes_are_probabilities():
+  x, y = _clusters()
+  votes, chosen = _predict(x[:90], y[:90], x[90:])
+  assert (votes.argmax(axis=1) == y[90:]).all()
+  np.testing.assert_allclose(votes.sum(axis=1), 1)
+  assert set(chosen) == {'k', 'temperature'}
+
+
+def test_labels_without_reason_score_chance():
+  generator = np.random.default_rng(1)
+  x, y = generator.normal(size=(900, 5)), generator.integers(0, 3, 900)
+  votes, _ = _predict(x[:600], y[:600], x[600:])
+  accuracy = (votes.argmax(axis=1) == y[600:]).mean()
+  # Four standard errors: queries share neighbours.
+  assert abs(accuracy - 1 / 3) < 4 * np.sqrt(2 / 9 / 300)
+
+
+def test_choice_of_k_looks_at_the_training_rows_alone():
+  x, y = _clusters()
+  generator = np.random.default_rng(2)
+  noisy = x + 4 * generator.normal(size=x.shape)
+  _, first = _predict(noisy[:90], y[:90], noisy[90:])
+  _, second = _predict(noisy[:90], y[:90], generator.normal(size=(7, 5)))
+  assert first == second
+
+
+def test_twins_in_one_group_do_not_flatter_the_nearest_neighbour():
+  generator = np.random.default_rng(3)
+  x, y = generator.normal(size=(60, 8)), generator.integers(0, 3, 60)
+  x, y = np.concatenate([x, x]), np.concatenate([y, y])
+  settings = {'num_classes': 3, 'k': 1}
+  fooled = knn.cross_validated_accuracy(x, y, **settings)
+  honest = knn.cross_validated_accuracy(
+    x, y, **settings, groups=np.tile(np.arange(60), 2)
+  )
+  assert fooled > 0.7
+  assert honest < 0.55

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import sklearn.metrics
 
 from radio_ssl.evaluate import metrics
 
@@ -69,3 +70,51 @@ def test_same_seed_same_interval():
   )
   assert a == b
   assert a != c
+
+
+def test_interval_of_the_balanced_accuracy_feels_the_rare_class():
+  # 90 sources of a class that is always right, 10 of one that is half right.
+  labels = np.repeat([0, 1], [90, 10])
+  predicted = np.concatenate([np.zeros(90, int), [1] * 5, [0] * 5])
+  result = _score(labels, predicted, num_bootstrap=4000)
+  assert result['balanced_accuracy'] == 0.75
+  low, high = result['intervals']['balanced_accuracy']
+  # Half the spread of a proportion of 5 in 10.
+  spread = 1.96 * np.sqrt(0.25 / 10) / 2
+  assert low == pytest.approx(0.75 - spread, abs=0.025)
+  assert high == pytest.approx(0.75 + spread, abs=0.025)
+  low, high = result['intervals']['accuracy']
+  assert high - low < 0.1
+
+
+def test_draws_that_miss_a_class_leave_it_out_of_the_balanced_accuracy():
+  labels = np.array([0] * 30 + [1])
+  result = _score(labels, labels, num_bootstrap=300)
+  # A third of the draws holds no source of class 1: nothing was wrong there.
+  assert result['intervals']['balanced_accuracy'] == [1, 1]
+
+
+def test_perfect_scores_have_no_spread_to_resample():
+  result = _score(_LABELS, _LABELS)
+  assert result['accuracy'] == result['macro_f1'] == 1
+  assert result['intervals']['accuracy'] == [1, 1]
+
+
+def test_resampling_cells_equals_resampling_sources():
+  generator = np.random.default_rng(4)
+  labels = generator.integers(0, 3, 60)
+  predicted = np.where(
+    generator.random(60) < 0.6, labels, generator.integers(0, 3, 60)
+  )
+  names = ('a', 'b', 'c')
+  interval = _score(labels, predicted, names, num_bootstrap=4000)['intervals']
+  drawn = []
+  for _ in range(800):
+    rows = generator.integers(0, 60, 60)
+    drawn.append(
+      sklearn.metrics.f1_score(
+        labels[rows], predicted[rows], average='macro', labels=[0, 1, 2]
+      )
+    )
+  expected = np.percentile(drawn, [2.5, 97.5])
+  np.testing.assert_allclose(interval['macro_f1'], expected, atol=0.02)
