@@ -42,7 +42,7 @@ class DataSet:
     """Random access to the decoded examples of a split or slice of one.
 
     Raises:
-      ValueError: no such split.
+      ValueError: no such split, or an empty slice.
     """
     name = split.split('[')[0]
     if name not in self.num_examples:
@@ -50,7 +50,13 @@ class DataSet:
         f'{self.directory}: no split {name!r}; '
         f'there are: {", ".join(self.num_examples)}.'
       )
-    return self._builder.as_data_source(split)
+    try:
+      return self._builder.as_data_source(split)
+    except ValueError as error:
+      # Such as an empty slice, or one that cannot be read.
+      raise ValueError(
+        f'{self.directory}: split {split!r} selects nothing: {error}'
+      ) from error
 
   @functools.cached_property
   def fingerprint(self) -> str:

@@ -49,7 +49,8 @@ def random(config, dataset, splits, checkpoint_meta) -> tuple[Tables, Facts]:
 def pixels(config, dataset, splits, checkpoint_meta) -> tuple[Tables, Facts]:
   """Principal components of the scaled pixels.
 
-  Fitted on the first split, which is the training one, without its labels.
+  Fitted on the first split, which is the training one, without its labels;
+  its cross-validated score has seen the held-out pixels in that way.
   """
   source = checkpoint_meta['config'] if checkpoint_meta else config
   image_input = inputs.Input(**source['input'])
@@ -66,6 +67,11 @@ def pixels(config, dataset, splits, checkpoint_meta) -> tuple[Tables, Facts]:
   if config.pixel_components < 1:
     raise ValueError(
       f'config.pixel_components is {config.pixel_components}; wanted 1 or more.'
+    )
+  if (train == train[0]).all():
+    raise ValueError(
+      f'{dataset.directory}: all images of {splits[0]!r} are the same within '
+      'the field and limits of config.input; there are no components.'
     )
   # Centred on their mean, N images span N - 1 directions.
   components = min(config.pixel_components, len(train) - 1, train.shape[1])

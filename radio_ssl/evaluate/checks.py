@@ -3,12 +3,14 @@
 import importlib
 import logging
 import math
+import pathlib
 import pkgutil
 from collections.abc import Mapping
 
 import numpy as np
 
 from radio_ssl import evaluate
+from radio_ssl.augment import inputs
 from radio_ssl.data import pipeline, splits
 from radio_ssl.evaluate import baselines, features
 
@@ -80,6 +82,26 @@ def settings(config, checkpoint, baseline: str | None) -> None:
     raise ValueError(
       f'config.data.train and config.data.test are both {config.data.test!r}.'
     )
+
+
+def fits(
+  image_input: inputs.Input,
+  dataset: pipeline.DataSet,
+  checkpoint: str | pathlib.Path,
+) -> None:
+  """Refuses images that cannot be shown to an encoder as it was trained.
+
+  Raises:
+    ValueError: names the data set, the checkpoint and the field.
+  """
+  try:
+    inputs.validate(image_input, dataset.geometry)
+  except ValueError as error:
+    raise ValueError(
+      f'{dataset.directory}: its images do not fit the input that {checkpoint} '
+      f'was trained on: {error} That input is fixed: build the labelled set '
+      'to fit it, or pretrain with another.'
+    ) from error
 
 
 def examples(

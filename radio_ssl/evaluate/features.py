@@ -68,15 +68,18 @@ def from_checkpoint(
     ValueError: no or a damaged checkpoint, or no such encoder in it.
   """
   tree, meta = checkpoints.read(path)
-  config = meta['config']
-  return FrozenEncoder(
-    encoder=models.make_encoder(config['encoder']),
-    variables=objectives.encoder_variables(
-      tree['params'], tree['model_state'], which
-    ),
-    input=inputs.Input(**config['input']),
-    meta=meta,
+  variables = objectives.encoder_variables(
+    tree['params'], tree['model_state'], which
   )
+  try:
+    encoder = models.make_encoder(meta['config']['encoder'])
+    image_input = inputs.Input(**meta['config']['input'])
+  except (KeyError, TypeError) as error:
+    raise ValueError(
+      f'{path}: the stored config is of another version of radio_ssl '
+      f'({meta.get("package_version")}): {error}.'
+    ) from error
+  return FrozenEncoder(encoder, variables, image_input, meta)
 
 
 def untrained(
@@ -147,6 +150,8 @@ def tabulate(dataset, split: str, encode, batch_size: int = 64) -> Table:
       f'{dataset.directory}: the data set has no labels to evaluate on.'
     )
   source = dataset.source(split)
+  if not len(source):
+    raise ValueError(f'{dataset.directory}: split {split!r} has no images.')
   features, labels, names = [], [], []
   columns = {name: [] for name in _COLUMNS}
   for batch, records in _batches(source, batch_size):

@@ -15,16 +15,21 @@ def write(result: dict[str, Any], output: pathlib.Path) -> None:
 
   They are whole before any of them takes the place of an older one.
   """
+  # `.` and `..` have no name to put another beside.
+  output = output.resolve()
   temporary = output.with_name(f'{output.name}.tmp')
   shutil.rmtree(temporary, ignore_errors=True)
   temporary.mkdir(parents=True)
-  (temporary / 'results.json').write_text(json.dumps(result, indent=1) + '\n')
-  (temporary / 'results.md').write_text(page(result))
-  _confusion_matrix(result, temporary / 'confusion_matrix.png')
-  output.mkdir(parents=True, exist_ok=True)
-  for file in temporary.iterdir():
-    file.replace(output / file.name)
-  temporary.rmdir()
+  try:
+    text = json.dumps(result, indent=1, allow_nan=False)
+    (temporary / 'results.json').write_text(text + '\n')
+    (temporary / 'results.md').write_text(page(result))
+    _confusion_matrix(result, temporary / 'confusion_matrix.png')
+    output.mkdir(exist_ok=True)
+    for file in temporary.iterdir():
+      file.replace(output / file.name)
+  finally:
+    shutil.rmtree(temporary)
 
 
 def final(result: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -130,31 +135,42 @@ def _overlap(seen: dict[str, Any]) -> str:
 def _confusion_matrix(result: dict[str, Any], path: pathlib.Path) -> None:
   name, scores = final(result)
   counts = np.asarray(scores['confusion_matrix'])
-  share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+  support = counts.sum(axis=1)
+  share = 100 * counts / np.maximum(support, 1)[:, None]
   labels = result['label_names']
   side = 2.5 + 0.7 * len(labels)
   figure = matplotlib.figure.Figure(
-    figsize=(side + 0.8, side), layout='constrained'
+    figsize=(side + 1, side), layout='constrained'
   )
   axes = figure.subplots()
-  image = axes.imshow(share, cmap='Blues', vmin=0, vmax=1)
-  figure.colorbar(image, label='share of the true class', shrink=0.8)
-  ticks = range(len(labels))
+  image = axes.imshow(share, cmap='Blues', vmin=0, vmax=100)
+  figure.colorbar(image, label='share of the true class (%)', shrink=0.8)
   axes.set(
-    xlabel='predicted',
-    ylabel='true',
-    title=f'{name}: accuracy {100 * scores["accuracy"]:.1f} %',
+    xlabel='predicted class',
+    ylabel='true class (sources)',
+    title=f'{result["encoder"]}\n{name.replace("_", "-")}: accuracy '
+    f'{100 * scores["accuracy"]:.1f} %',
   )
-  axes.set_xticks(ticks, labels, rotation=45, ha='right')
-  axes.set_yticks(ticks, labels)
-  for i in ticks:
-    for j in ticks:
-      axes.text(
-        j,
-        i,
-        f'{counts[i, j]}\n{100 * share[i, j]:.0f} %',
-        ha='center',
-        va='center',
-        color='white' if share[i, j] > 0.6 else 'black',
-      )
-  figure.savefig(path, dpi=120)
+  ticks = range(len(labels))
+  long = max(map(len, labels)) > 8
+  axes.set_xticks(
+    ticks,
+    labels,
+    rotation=45 if long else 0,
+    rotation_mode='anchor',
+    ha='right' if long else 'center',
+  )
+  axes.set_yticks(
+    ticks, [f'{x} ({n})' for x, n in zip(labels, support, strict=True)]
+  )
+  axes.tick_params(length=0)
+  for i, j in np.argwhere(counts):
+    axes.text(
+      j,
+      i,
+      f'{counts[i, j]}\n{share[i, j]:.0f} %',
+      ha='center',
+      va='center',
+      color='white' if share[i, j] > 60 else 'black',
+    )
+  figure.savefig(path, dpi=200)

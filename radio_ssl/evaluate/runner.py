@@ -51,15 +51,19 @@ def run(
     ValueError: one line that names file or field, value and remedy.
   """
   checks.settings(config, checkpoint, baseline)
+  if pathlib.Path(output).is_file():
+    raise ValueError(f'{output}: a file; wanted a folder for --output.')
   where = {k: v for k, v in config.data.items() if k not in ('train', 'test')}
   dataset = pipeline.open_dataset(pipeline.find(**where))
   frozen = None
   if checkpoint is not None:
     frozen = features.from_checkpoint(checkpoint, config.which or None)
+    checks.fits(frozen.input, dataset, checkpoint)
   tables, facts = _tables(config, dataset, frozen, baseline)
   checks.examples(config, dataset, tables)
   result = {
-    'encoder': baseline or str(checkpoint),
+    'encoder': baseline or name_of(checkpoint),
+    'checkpoint': str(checkpoint) if checkpoint else None,
     'protocol': config.protocol,
     'package_version': radio_ssl.__version__,
     'commit': checkpoints.commit(),
@@ -75,6 +79,14 @@ def run(
   }
   report.write(result, pathlib.Path(output))
   return result
+
+
+def name_of(checkpoint: str | pathlib.Path) -> str:
+  """A run by its folder, and a step of it as 'run/step'."""
+  path = pathlib.Path(checkpoint).resolve()
+  if path.parent.name == 'checkpoints':
+    return f'{path.parent.parent.name}/{path.name}'
+  return path.parent.name if path.name == 'checkpoints' else path.name
 
 
 def compare(
