@@ -5,12 +5,24 @@ import sys
 from collections.abc import Callable, Sequence
 
 from absl import app, flags
+from ml_collections import config_flags
 
 # What bad flags and bad input raise; anything else is a fault of this package
 # and keeps its traceback.
 _BAD_INPUT = (ValueError, FloatingPointError, OSError)
 # ml_collections reports unknown fields and unfit values with these.
-_BAD_FLAGS = (*_BAD_INPUT, AttributeError, KeyError, TypeError)
+_BAD_FLAGS = (*_BAD_INPUT, AttributeError, KeyError, TypeError, flags.Error)
+
+
+class _FloatOrNone(flags.FloatParser):
+  """Some fields may be None, as input.field_arcsec for the whole image."""
+
+  def parse(self, argument):
+    none = isinstance(argument, str) and argument.lower() == 'none'
+    return None if none else super().parse(argument)
+
+
+config_flags.register_flag_parser_for_type(float, _FloatOrNone())
 
 
 def run(main: Callable[[], int | None], *, required: Sequence[str]) -> None:
@@ -25,7 +37,7 @@ def run(main: Callable[[], int | None], *, required: Sequence[str]) -> None:
 
   def program(argv):
     if len(argv) > 1:
-      raise app.UsageError(f'Unknown argument {argv[1]!r}.')
+      return _fail(f'Unknown argument {argv[1]!r}; see --help.')
     # Ours alone: what the libraries tell besides warnings helps nobody here.
     logging.getLogger('radio_ssl').setLevel(logging.INFO)
     for library in ('jax', 'absl'):
@@ -37,7 +49,7 @@ def run(main: Callable[[], int | None], *, required: Sequence[str]) -> None:
 
   def parse(argv):
     try:
-      return app.parse_flags_with_usage(argv)
+      return flags.FLAGS(argv)
     except _BAD_FLAGS as error:
       # ml_collections names an unknown field, and nothing else.
       field = str(error).strip('"\'')
