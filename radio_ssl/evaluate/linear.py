@@ -37,6 +37,8 @@ _TOLERANCE = 1e-6
 # is right to 1e-3 then near the best L2; at the weakest, where it is far too
 # high anyway, it was off by up to 0.06 (100 components of pixels).
 _COARSE_TOLERANCE = 3e-4
+# Differences of log-loss (nats) that mean nothing.
+_LEVEL = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -320,7 +322,9 @@ def choose_l2(
   loss = -own[folds, :, np.arange(len(labels))].mean(axis=0)
   best = int(np.argmin(loss))
   at_edge = best in (0, len(grid) - 1)
-  if at_edge:
+  # A curve that is level there has nothing better beyond the grid.
+  inward = loss[1] if best == 0 else loss[-2]
+  if at_edge and inward - loss[best] > _LEVEL:
     _LOG.warning('The best L2, %.1e, is at the edge of the grid.', grid[best])
   return {
     'l2': L2_GRID[best],

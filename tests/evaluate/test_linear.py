@@ -181,15 +181,25 @@ def test_chosen_l2_is_that_of_an_exact_search(kind):
   np.testing.assert_allclose(found[near], exact[near], atol=1e-3)
 
 
-def test_choice_at_the_edge_of_the_grid_is_told(caplog):
+def test_choice_at_the_edge_of_the_grid_is_told(caplog, monkeypatch):
+  monkeypatch.setattr(linear, 'L2_GRID', (0.1, 1.0, 10.0))
   _, y = _problem('random')
   # Columns that give the label away ask for hardly any penalty.
   sure = linear.choose_l2(
     np.tile(9 * np.eye(3)[y], 4), y, num_classes=3, num_folds=3, seed=0
   )
-  assert sure['l2'] == linear.L2_GRID[0]
+  assert sure['l2'] == 0.1
   assert sure['at_edge']
-  assert 'edge of the grid' in caplog.text
+  assert 'L2, 1.0e-01, is at the edge of the grid' in caplog.text
+
+
+def test_level_curve_at_the_edge_is_no_alarm(caplog):
+  x, y = _problem('random', n=2000, d=1)
+  x[:, 0] += y
+  chosen = linear.choose_l2(x, y, num_classes=3, num_folds=2, seed=0)
+  loss = list(chosen['log_loss'].values())
+  assert loss[1] - loss[0] < 1e-4
+  assert not caplog.text
 
 
 def test_twins_in_one_group_do_not_flatter_weak_penalties():
