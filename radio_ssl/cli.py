@@ -51,11 +51,15 @@ def run(main: Callable[[], int | None], *, required: Sequence[str]) -> None:
     try:
       return flags.FLAGS(argv)
     except _BAD_FLAGS as error:
-      # ml_collections names an unknown field, and nothing else.
-      field = str(error).strip('"\'')
+      # ml_collections names an unknown field, then guesses what was meant.
+      cause = error.args[0]
+      cause = cause.args[0] if isinstance(cause, KeyError) else cause
+      field, _, guess = str(cause).partition('\n')
+      field = field.strip('"\'')
       given = [a for a in argv if a.partition('=')[0].endswith(f'.{field}')]
-      told = f'{given[0]}: no such field; see configs/.' if given else error
-      sys.exit(_fail(told))
+      if given:
+        error = f'{given[0]}: no such field. {guess or "See configs/."}'
+      sys.exit(_fail(error))
 
   app.run(program, flags_parser=parse)
 

@@ -64,6 +64,7 @@ def test_fields_take_values_tuples_and_none(call):
   [
     (['--config.lr=13'], 'error: a.fits: 13 brings bad luck.'),
     (['--config.rl=1'], '--config.rl=1: no such field'),
+    (['--config.lrr=1'], 'Did you mean "lr"'),
     (['--config.lr=fast'], '--config.lr=fast'),
     (['--config.lr'], 'config.lr'),
     (['--were=there'], "'were'"),
