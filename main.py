@@ -37,6 +37,8 @@ def _open(data) -> pipeline.DataSet:
 def main() -> int:
   """Builds what is missing, pretrains, evaluates; see the module."""
   config, workdir = _CONFIG.value, pathlib.Path(_WORKDIR.value)
+  if 'objective' not in config:
+    raise ValueError('config has no field "objective"; take one of configs/.')
   hosts.initialize()
   scored = config.monitor.dir or config.monitor.name
   labelled = _open(config.monitor) if scored else None

@@ -147,6 +147,8 @@ def run(
       f'{jax.device_count()} devices.'
     )
   parts = plan(config, dataset, axis_name=train_step.AXIS)
+  if labelled is not None:
+    _check_labelled(config, labelled)
   step_fn, place = train_step.data_parallel(
     train_step.make_train_step(
       parts.objective,
@@ -171,6 +173,21 @@ def run(
   _announce(parts, dataset, state, restored is not None)
   loop = _Loop(config, parts, saved, meta, labelled)
   loop(place(state), step_fn, dataset, workdir)
+
+
+def _check_labelled(config, labelled: pipeline.DataSet) -> None:
+  """Refuses before the first step what could not be scored after it."""
+  if labelled.label_names is None:
+    raise ValueError(
+      f'{labelled.directory}: no labels; name a labelled set in '
+      'config.monitor, or none.'
+    )
+  try:
+    inputs.validate(inputs.Input(**config.input), labelled.geometry)
+  except ValueError as error:
+    raise ValueError(
+      f'{labelled.directory}, of config.monitor: {error}'
+    ) from error
 
 
 def initial_state(

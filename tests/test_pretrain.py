@@ -200,3 +200,27 @@ def test_views_that_the_method_does_not_want_are_refused(dataset, tmp_path):
   config.views.local = config.views['global'].copy_and_resolve_references()
   with pytest.raises(ValueError, match=r"\['global', 'local'\]"):
     pretrain.run(config, tmp_path, dataset)
+
+
+def test_monitor_that_cannot_be_scored_is_refused_before_training(
+  dataset, write_dataset, tmp_path
+):
+  rows = list(_rows())
+  for row in rows:
+    del row['label']
+  known = {'pixel_scale_arcsec': 1.8, 'beam_major_arcsec': 5.4}
+  blank = write_dataset({'train': rows}, name='blank', **known)
+  small = write_dataset(
+    {'train': list(_rows(size=16))},
+    name='tiny',
+    label_names=['a', 'b'],
+    **known,
+  )
+  for folder, told in (
+    (blank, 'blank.*no labels'),
+    (small, 'tiny.*at most 28'),
+  ):
+    labelled = pipeline.open_dataset(folder)
+    with pytest.raises(ValueError, match=told):
+      pretrain.run(_config(), tmp_path / 'run', dataset, labelled)
+  assert not (tmp_path / 'run').exists()

@@ -140,6 +140,8 @@ def _columns(
       f'{path}: no column of ours is called {sorted(unknown)[0]!r}; there are: '
       f'{", ".join(_NAMES)}.'
     )
+  if not table.colnames:
+    raise CatalogueError(f'{path}: empty. Wanted a header line and sources.')
   lower = {name.lower(): name for name in reversed(table.colnames)}
   found = {}
   for key, names in _NAMES.items():
