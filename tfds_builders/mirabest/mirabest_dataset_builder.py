@@ -2,6 +2,8 @@
 
 import dataclasses
 import pathlib
+import socket
+import urllib.parse
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -15,6 +17,7 @@ URL = (
   'http://www.jb.man.ac.uk/research/MiraBest/MiraBest_F/'
   'MiraBest_F_batches.tar.gz'
 )
+_ARCHIVE = 'mirabest/MiraBest_F_batches.tar.gz'
 # SkyView had no image of it.
 WITHOUT_FITS = '200_150.661+012.018_0.2633_0016.53'
 PIXEL_SCALE_ARCSEC = 1.8
@@ -103,7 +106,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
   def _split_generators(self, dl_manager: tfds.download.DownloadManager):
     sources = [
       source
-      for source in batches.read(dl_manager.download(URL))
+      for source in batches.read(_archive(dl_manager))
       if source.code in self.builder_config.labels
     ]
     splits = {
@@ -139,6 +142,29 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         yield source.name, picture_example(source, label)
       elif source.name in paths:
         yield source.name, fits_example(source, label, paths[source.name])
+
+
+def _archive(dl_manager: tfds.download.DownloadManager) -> pathlib.Path:
+  """The official batches: fetched by hand, downloaded before, or now.
+
+  Raises:
+    ValueError: the server does not answer. TFDS alone would try for minutes,
+      and not tell what to do.
+  """
+  try:
+    by_hand = pathlib.Path(dl_manager.manual_dir) / _ARCHIVE
+  except AssertionError:  # TFDS's way to say that no manual_dir was given.
+    by_hand = None
+  if by_hand is None or not by_hand.is_file():
+    host = urllib.parse.urlsplit(URL).hostname
+    try:
+      socket.create_connection((host, 80), timeout=20).close()
+    except OSError as error:
+      raise ValueError(
+        f'{URL}: the server does not answer ({error}). Put the file into '
+        f'MANUAL_DIR as {_ARCHIVE} and give --manual_dir=MANUAL_DIR.'
+      ) from error
+  return dl_manager.download(URL)
 
 
 def find_fits(

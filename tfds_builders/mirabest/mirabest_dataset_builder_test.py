@@ -79,13 +79,20 @@ def downloads(tmp_path, monkeypatch):
     'data_batch_2': _batch(_NAMES['train'][2:]),
     'test_batch': _batch(_NAMES['test']),
   }
-  archive = _archive(tmp_path / 'mirabest' / 'batches.tar.gz', members)
+  archive = _archive(tmp_path / mirabest._ARCHIVE, members)
   counts = {'confident': {'train': 3, 'test': 1}, 'full': {'train': 4}}
   counts['full']['test'] = 2
   monkeypatch.setattr(mirabest, '_COUNTS', counts)
   return types.SimpleNamespace(
     download=lambda url: archive, manual_dir=tmp_path
   )
+
+
+def test_silent_server_ends_at_once_and_says_what_to_do(downloads, tmp_path):
+  (tmp_path / mirabest._ARCHIVE).unlink()
+  # The suite lets no connection leave the machine.
+  with pytest.raises(ValueError, match=r'does not answer .* --manual_dir'):
+    _examples('confident', downloads, tmp_path)
 
 
 def _examples(config, downloads, tmp_path):
