@@ -23,15 +23,9 @@ def get_config() -> ml_collections.ConfigDict:
   # Fixes the initial parameters, the order of the images and all views.
   config.seed = 0
 
-  # What is read: `dir` is a finished data set's folder; or `name` and
-  # `config` find it in `data_dir` (default $TFDS_DATA_DIR, else
-  # ~/tensorflow_datasets), where main.py builds it if it is missing and the
-  # builder needs no files of the user's.
-  config.data = ml_collections.ConfigDict()
-  config.data.dir = ''
-  config.data.name = ''
-  config.data.config = ''
-  config.data.data_dir = ''
+  # What is read. main.py builds it first if it is missing and its builder needs
+  # no files of the user's.
+  config.data = dataset()
   config.data.split = 'train'
   # Threads that read and decode, in each process.
   config.data.num_threads = 4
@@ -69,11 +63,7 @@ def get_config() -> ml_collections.ConfigDict:
   # Online score: cosine kNN on a labelled set, by cross-validation inside its
   # training split, every `every` steps and at the end. Off while both `dir`
   # and `name` are empty.
-  config.monitor = ml_collections.ConfigDict()
-  config.monitor.dir = ''
-  config.monitor.name = ''
-  config.monitor.config = ''
-  config.monitor.data_dir = ''
+  config.monitor = dataset()
   config.monitor.split = 'train'
   config.monitor.every = 500
 
@@ -82,6 +72,17 @@ def get_config() -> ml_collections.ConfigDict:
   config.eval_after = ml_collections.ConfigDict()
   config.eval_baselines = ()
   return config
+
+
+def dataset(name: str = '', config: str = '') -> ml_collections.ConfigDict:
+  """Where a data set is.
+
+  `dir` is its folder; or `name` and `config` find it in `data_dir`, default
+  $TFDS_DATA_DIR, else ~/tensorflow_datasets.
+  """
+  return ml_collections.ConfigDict(
+    {'dir': '', 'name': name, 'config': config, 'data_dir': ''}
+  )
 
 
 def encoder(name: str, **overrides) -> ml_collections.ConfigDict:

@@ -14,14 +14,9 @@ def get_config() -> ml_collections.ConfigDict:
   # A module of radio_ssl/evaluate that has a `predict`: linear or knn.
   config.protocol = 'linear'
 
-  # The labelled set: `dir`, or `name` and `config` in `data_dir` (default
-  # $TFDS_DATA_DIR, else ~/tensorflow_datasets). An empty `test` scores by
-  # cross-validation inside `train` alone: use it to choose settings.
-  config.data = ml_collections.ConfigDict()
-  config.data.dir = ''
-  config.data.name = ''
-  config.data.config = ''
-  config.data.data_dir = ''
+  # The labelled set. An empty `test` scores by cross-validation inside `train`
+  # alone: use it to choose settings.
+  config.data = base.dataset()
   config.data.train = 'train'
   config.data.test = 'test'
 

@@ -60,23 +60,17 @@ def make_train_step(
       output.model_state,
       state.step,
     )
-    metrics = {
-      'loss': output.loss,
+    step = state.step + 1
+    metrics = mean({'loss': output.loss, **output.metrics})
+    metrics |= {
       'lr': jnp.asarray(lr_schedule(state.step), jnp.float32),
       'gradient_norm': optax.tree.norm(grads),
-      **output.metrics,
+      'first_nonfinite_step': _first_nonfinite(
+        state.first_nonfinite_step, step, (metrics['loss'], params)
+      ),
     }
-    metrics = mean(metrics)
-    step = state.step + 1
     features = base.gather_rows(output.features, axis_name)
     metrics |= _monitors(features, (step == 1) | (step % monitor_every == 0))
-    finite = jnp.isfinite(metrics['loss']) & jnp.isfinite(
-      optax.tree.norm(params)
-    )
-    bad = (state.first_nonfinite_step < 0) & ~finite
-    metrics['first_nonfinite_step'] = jnp.where(
-      bad, step, state.first_nonfinite_step
-    )
     return state.replace(
       step=step,
       params=params,
@@ -86,6 +80,12 @@ def make_train_step(
     ), metrics
 
   return train_step
+
+
+def _first_nonfinite(before: jax.Array, step: jax.Array, tree) -> jax.Array:
+  """The first step after which some value of `tree` was not finite, or -1."""
+  bad = (before < 0) & ~jnp.isfinite(optax.tree.norm(tree))
+  return jnp.where(bad, step, before)
 
 
 def _monitors(features: jax.Array, due: jax.Array) -> dict[str, jax.Array]:
