@@ -100,6 +100,10 @@ def parse(config: Mapping[str, Any]) -> tuple[Any, Any]:
       f"base.objective('{config['name']}') in a config file, not "
       '--config.objective.name alone.'
     )
+  default = dataclasses.asdict(method.Config())
+  for field, value in fields.items():
+    if value is None and default[field] is not None:
+      raise ValueError(f'config.objective.{field} is None; wanted a value.')
   return method, method.Config(**fields)
 
 

@@ -133,7 +133,8 @@ def parse(config: Mapping[str, Any]) -> Lars | Sgd | Adam | AdamW:
   """Reads {'name': ..., fields}.
 
   Raises:
-    ValueError: unknown name, or fields that are not exactly the optimiser's.
+    ValueError: unknown name, fields that are not exactly the optimiser's, or a
+      value that is no number.
   """
   fields = dict(config)
   name = fields.pop('name', None)
@@ -144,4 +145,9 @@ def parse(config: Mapping[str, Any]) -> Lars | Sgd | Adam | AdamW:
       f'config.optimizer has the fields {sorted(fields)}; {name} has '
       f"{sorted(known)}. Use base.optimizer('{name}') in a config file."
     )
+  for field, value in fields.items():
+    if not isinstance(value, (int, float)):
+      raise ValueError(
+        f'config.optimizer.{field} is {value!r}; wanted a number.'
+      )
   return optimizer(**fields)

@@ -258,6 +258,12 @@ def test_overriding_the_name_alone_is_refused_with_a_hint():
     base.parse(fields)
 
 
+def test_none_is_refused_where_a_value_is_needed():
+  fields = {'projector_hidden': 8, 'projector_out': 4, 'temperature': None}
+  with pytest.raises(ValueError, match=r'objective\.temperature is None'):
+    base.parse({'name': 'simclr', **fields})
+
+
 def test_no_moving_average_to_evaluate_is_an_error():
   with pytest.raises(ValueError, match=r"No 'ema' encoder"):
     base.encoder_variables({'encoder': {}}, {'batch_stats': {}}, 'ema')

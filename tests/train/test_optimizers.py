@@ -57,6 +57,11 @@ def test_unknown_optimizer_lists_what_there_is():
     optimizers.parse({'name': 'lion'})
 
 
+def test_none_is_not_a_number():
+  with pytest.raises(ValueError, match=r'optimizer\.lr is None; wanted a num'):
+    optimizers.parse({'name': 'adamw', **_fields('adamw'), 'lr': None})
+
+
 def test_fields_of_another_optimizer_are_refused():
   with pytest.raises(ValueError, match=r"base\.optimizer\('adamw'\)"):
     optimizers.parse({'name': 'adamw', **_fields('lars')})
