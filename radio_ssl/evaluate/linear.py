@@ -32,7 +32,7 @@ _HISTORY = 10
 _MAX_ITERATIONS = 3000
 # Largest entry of the gradient at the end, in the preconditioned coordinates:
 # of a fit that is reported, ...
-_TOLERANCE = 1e-6
+_TOLERANCE = 2e-7
 # ... and where values of L2 are compared, in a third of the time. The log-loss
 # is right to 1e-3 then near the best L2; at the weakest, where it is far too
 # high anyway, it was off by up to 0.06 (100 components of pixels).
