@@ -5,48 +5,38 @@
                     SHA256SUMS.json  size and hash of every file, written last
 
 A step without its sums, or whose files differ from them, is damaged: it is
-named in a warning, passed over, and never deleted; a later save of the same
-step moves it to `<step>.damaged0`. `<step>.old` is on its way out.
-
-The format outlives this file. `orbax.checkpoint.PyTreeCheckpointer().restore(
-folder / 'state')` gives the dict, TensorStore one array: driver `zarr`, kvstore
-`{'driver': 'ocdbt', 'base': 'file://<folder>/state/', 'path':
-'params.<module>.<name>/'}`. The rest is JSON; nothing is ever unpickled.
+named in a warning and passed over; it goes when it is old, like any other. The
+format outlives this file: any Orbax reads `state/`, the rest is JSON.
 """
 
 import functools
-import itertools
+import hashlib
 import json
 import logging
+import os
 import pathlib
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
+import flax.serialization
+import flax.traverse_util
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
-from radio_ssl.data import manifest
-from radio_ssl.train import trees
-
 _LOG = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
-
-# In place of a step, which is never negative.
-_NO_STEP = -1
-_ALL_DAMAGED = -2
+_SUMS = 'SHA256SUMS.json'
 
 Meta = dict[str, Any]
 
 
 class Checkpoints:
-  """The checkpoints of one run; nothing stays open between calls.
-
-  With several processes all of them call each method, on one shared folder.
+  """The checkpoints of one run.
 
   Args:
     directory: made if it is missing.
@@ -59,32 +49,30 @@ class Checkpoints:
     self._directory = pathlib.Path(directory).absolute()
     self._directory.mkdir(parents=True, exist_ok=True)
     self._keep = keep
-    self._good: dict[int, bool] = {}
 
   def save(self, state: Any, meta: Meta) -> None:
     """Writes the state and returns once it is whole on disk.
-
-    A good checkpoint of this very step is left as it is, with a warning.
 
     Args:
       state: a pytree dataclass with `step`, equal in all processes.
       meta: JSON-ready; `format_version` is added.
     """
-    step = int(state.step)
-    folder = self._directory / str(step)
-    text = canonical_json({**meta, 'format_version': FORMAT_VERSION})
-    if not _decided_by_writer(lambda: _make_room(folder)):
-      return
-    # Weights hardly compress (8 %), and it doubles the time.
-    with ocp.PyTreeCheckpointer(use_compression=False) as checkpointer:
-      checkpointer.save(folder / 'state', _to_global(trees.to_tree(state)))
+    folder = self._directory / str(int(state.step))
+    if _is_writer() and folder.exists():
+      if not damage(folder):
+        return
+      _set_aside(folder)
+    _barrier('set_aside')
+    with ocp.PyTreeCheckpointer() as checkpointer:
+      checkpointer.save(folder / 'state', _to_global(_to_tree(state)))
     if _is_writer():
-      (folder / 'meta.json').write_text(text)
-      manifest.write(folder)
-      self._good[step] = True
-      self._prune(step)
-    if jax.process_count() > 1:
-      multihost_utils.sync_global_devices('checkpoint_saved')
+      meta = {**meta, 'format_version': FORMAT_VERSION}
+      (folder / 'meta.json').write_text(canonical_json(meta))
+      _write_sums(folder)
+      # A step that is known to be whole is there before an older one goes.
+      for old in sorted(_steps(self._directory))[: -self._keep]:
+        shutil.rmtree(self._directory / str(old))
+    _barrier('saved')
 
   def restore(self, template: Any) -> tuple[Any, Meta] | None:
     """The newest good state, on the host; None where nothing was saved.
@@ -95,34 +83,11 @@ class Checkpoints:
     Raises:
       ValueError: all are damaged, or the state is of another architecture.
     """
-    step = _decided_by_writer(lambda: _newest_good(self._directory))
-    if step == _NO_STEP:
+    if not _steps(self._directory, finished=False):
       return None
-    folder = _folder(self._directory, step)
+    folder = _newest_good(self._directory)
     tree, meta = _read(folder)
-    if found := trees.difference(template, tree):
-      raise ValueError(
-        f'{folder}: checkpoint of another architecture: {found}. '
-        'Give another --workdir.'
-      )
-    return trees.from_tree(template, tree), meta
-
-  def _prune(self, new: int) -> None:
-    """Deletes all but the newest good ones; never the one just written."""
-    for leftover in self._directory.glob('*.old'):
-      shutil.rmtree(leftover)
-    good = [step for step in _steps(self._directory) if self._is_good(step)]
-    for step in sorted(good)[: -self._keep]:
-      if step != new:
-        # Renamed first: a kill midway leaves no half of a step.
-        folder = self._directory / str(step)
-        shutil.rmtree(folder.rename(folder.with_suffix('.old')))
-
-  def _is_good(self, step: int) -> bool:
-    if step not in self._good:
-      damage = manifest.damage(self._directory / str(step))
-      self._good[step] = damage is None
-    return self._good[step]
+    return _from_tree(template, tree, folder), meta
 
 
 def read(
@@ -143,22 +108,39 @@ def read(
   path = pathlib.Path(path).absolute()
   if (path / 'checkpoints').is_dir():
     path = path / 'checkpoints'
-  elif step is None and path.name in map(str, _steps(path.parent)):
-    path, step = path.parent, int(path.name)
-  steps = _steps(path)
-  if not steps:
+  if (path / 'meta.json').exists():
+    folder = path
+  elif step is not None:
+    folder = path / str(step)
+  elif path.is_dir() and _steps(path, finished=False):
+    folder = _newest_good(path)
+  else:
     raise ValueError(
       f'{path}: no checkpoint there. Give the --workdir of a finished '
       'pretraining run.'
     )
-  if step is None:
-    return _read(_folder(path, _newest_good(path)))
-  if step not in steps:
-    raise ValueError(f'{path}: no step {step}; there are: {sorted(steps)}.')
-  folder = path / str(step)
-  if reason := manifest.damage(folder):
+  if reason := damage(folder):
     raise ValueError(f'{folder}: damaged checkpoint: {reason}.')
   return _read(folder)
+
+
+def damage(folder: pathlib.Path) -> str | None:
+  """What is wrong with the files of a step; None if it is whole."""
+  try:
+    sums = json.loads((folder / _SUMS).read_text())
+  except FileNotFoundError:
+    return f'{_SUMS} is missing: it was not written to the end'
+  except (ValueError, OSError) as error:
+    return f'{_SUMS}: {error}'
+  for name, (size, digest) in sums.items():
+    file = folder / name
+    if not file.is_file():
+      return f'{name} is missing'
+    if file.stat().st_size != size:
+      return f'{name} has {file.stat().st_size} bytes; wanted {size}'
+    if _sha256(file) != digest:
+      return f'{name} differs from its SHA-256'
+  return None
 
 
 def canonical_json(value: Any) -> str:
@@ -173,15 +155,12 @@ def differences(old: Any, new: Any, name: str = '') -> list[str]:
     found = []
     for key in sorted({*old, *new}):
       path = f'{name}.{key}' if name else key
-      if key in old and key in new:
-        found += differences(old[key], new[key], path)
+      if key not in old or key not in new:
+        found.append(f'{path}: {old.get(key)} -> {new.get(key)}')
       else:
-        pair = old.get(key, 'absent'), new.get(key, 'absent')
-        found.append(f'{path}: {pair[0]} -> {pair[1]}')
+        found += differences(old[key], new[key], path)
     return found
-  # The text is compared as well: a NaN does not equal itself.
-  same = old == new or canonical_json(old) == canonical_json(new)
-  return [] if same else [f'{name}: {old} -> {new}']
+  return [] if old == new else [f'{name}: {old} -> {new}']
 
 
 @functools.cache
@@ -205,54 +184,75 @@ def _is_writer() -> bool:
   return jax.process_index() == 0
 
 
-def _decided_by_writer(decide: Callable[[], int]) -> int:
-  """What process 0 finds, in all processes: none goes another way."""
-  if jax.process_count() == 1:
-    return int(decide())
-  found = np.int32(decide() if _is_writer() else 0)
-  return int(multihost_utils.broadcast_one_to_all(found))
+def _barrier(name: str) -> None:
+  if jax.process_count() > 1:
+    multihost_utils.sync_global_devices(f'checkpoint_{name}')
 
 
-def _steps(directory: pathlib.Path) -> list[int]:
-  """Steps that have a folder, good or not."""
-  if not directory.is_dir():
-    return []
-  folders = [p for p in directory.iterdir() if p.name.isdigit() and p.is_dir()]
-  return [int(folder.name) for folder in folders]
+def _steps(directory: pathlib.Path, *, finished: bool = True) -> list[int]:
+  """Steps that have a folder; `finished` ones have their sums."""
+  return [
+    int(folder.name)
+    for folder in directory.iterdir()
+    if folder.name.isdigit() and (not finished or (folder / _SUMS).exists())
+  ]
 
 
-def _newest_good(directory: pathlib.Path) -> int:
-  steps = sorted(_steps(directory), reverse=True)
-  for step in steps:
+def _newest_good(directory: pathlib.Path) -> pathlib.Path:
+  for step in sorted(_steps(directory, finished=False), reverse=True):
     folder = directory / str(step)
-    reason = manifest.damage(folder)
+    reason = damage(folder)
     if reason is None:
-      return step
+      return folder
     _LOG.warning('%s: damaged checkpoint, passed over: %s.', folder, reason)
-  return _ALL_DAMAGED if steps else _NO_STEP
+  raise ValueError(
+    f'{directory}: every checkpoint is damaged. Start again in another '
+    '--workdir, or restore the files from a copy.'
+  )
 
 
-def _folder(directory: pathlib.Path, step: int) -> pathlib.Path:
-  if step == _ALL_DAMAGED:
-    raise ValueError(
-      f'{directory}: every checkpoint is damaged. Start again in another '
-      '--workdir, or restore the files from a copy.'
-    )
-  return directory / str(step)
+def _set_aside(folder: pathlib.Path) -> None:
+  for number in range(1000):
+    target = folder.with_name(f'{folder.name}.damaged{number}')
+    if not target.exists():
+      folder.rename(target)
+      return
 
 
-def _make_room(folder: pathlib.Path) -> bool:
-  """Moves a damaged step aside; False if a good one is there."""
-  if not folder.exists():
-    return True
-  reason = manifest.damage(folder)
-  if reason is None:
-    _LOG.warning('%s is there and whole: not saved again.', folder)
-    return False
-  names = (folder.with_suffix(f'.damaged{i}') for i in itertools.count())
-  target = folder.rename(next(name for name in names if not name.exists()))
-  _LOG.warning('%s: moved to %s: %s.', folder, target.name, reason)
-  return True
+def _write_sums(folder: pathlib.Path) -> None:
+  """The manifest, in one step: a kill leaves all of it or nothing."""
+  sums = {}
+  for file in sorted(p for p in folder.rglob('*') if p.is_file()):
+    with file.open('rb') as handle:
+      os.fsync(handle.fileno())
+    name = file.relative_to(folder).as_posix()
+    sums[name] = [file.stat().st_size, _sha256(file)]
+  temporary = folder.with_name(f'{folder.name}.{_SUMS}')
+  with temporary.open('w') as handle:
+    handle.write(json.dumps(sums, indent=1))
+    handle.flush()
+    os.fsync(handle.fileno())
+  temporary.replace(folder / _SUMS)
+
+
+def _sha256(file: pathlib.Path) -> str:
+  with file.open('rb') as handle:
+    return hashlib.file_digest(handle, 'sha256').hexdigest()
+
+
+def _to_tree(state: Any) -> dict[str, Any]:
+  """Nested dicts of plain arrays; typed keys as their data."""
+
+  def plain(leaf):
+    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+      return jax.random.key_data(leaf)
+    return leaf
+
+  nested = flax.serialization.to_state_dict(jax.tree.map(plain, state))
+  # Orbax keeps no empty branches, such as optax.EmptyState.
+  return flax.traverse_util.unflatten_dict(
+    flax.traverse_util.flatten_dict(nested)
+  )
 
 
 def _to_global(tree: Any) -> Any:
@@ -279,3 +279,32 @@ def _read(folder: pathlib.Path) -> tuple[dict[str, Any], Meta]:
       lambda _: ocp.RestoreArgs(restore_type=np.ndarray), structure
     )
     return checkpointer.restore(folder / 'state', restore_args=arrays), meta
+
+
+def _from_tree(template: Any, tree: Mapping, folder: pathlib.Path) -> Any:
+  """The template's structure with the arrays of `tree`."""
+  flatten = functools.partial(flax.traverse_util.flatten_dict, sep='/')
+  wanted, found = flatten(_to_tree(template)), flatten(tree)
+  for name in sorted({*wanted, *found}):
+    shapes = [
+      None if name not in flat else (flat[name].shape, str(flat[name].dtype))
+      for flat in (wanted, found)
+    ]
+    if shapes[0] != shapes[1]:
+      raise ValueError(
+        f'{folder}: checkpoint of another architecture: {name} is '
+        f'{shapes[1]}, wanted {shapes[0]}. Give another --workdir.'
+      )
+
+  def typed(old, new):
+    if jax.dtypes.issubdtype(old.dtype, jax.dtypes.prng_key):
+      return jax.random.wrap_key_data(new, impl=jax.random.key_impl(old))
+    return new
+
+  nested = flax.serialization.to_state_dict(template)
+  full = flax.traverse_util.flatten_dict(nested, keep_empty_nodes=True)
+  full |= {tuple(name.split('/')): leaf for name, leaf in found.items()}
+  restored = flax.serialization.from_state_dict(
+    template, flax.traverse_util.unflatten_dict(full)
+  )
+  return jax.tree.map(typed, template, restored)
