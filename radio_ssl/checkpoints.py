@@ -5,38 +5,41 @@
                     SHA256SUMS.json  size and hash of every file, written last
 
 A step without its sums, or whose files differ from them, is damaged: it is
-named in a warning and passed over; it goes when it is old, like any other. The
+named in a warning and passed over; it goes when enough good ones are newer. The
 format outlives this file: any Orbax reads `state/`, the rest is JSON.
 """
 
 import functools
-import hashlib
+import itertools
 import json
 import logging
-import os
+import math
 import pathlib
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
-import flax.serialization
-import flax.traverse_util
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
+from radio_ssl.data import manifest
+from radio_ssl.train import trees
+
 _LOG = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
-_SUMS = 'SHA256SUMS.json'
 
 Meta = dict[str, Any]
 
 
 class Checkpoints:
   """The checkpoints of one run.
+
+  In a run of several processes all call each method; process 0 decides, for
+  all, what is whole.
 
   Args:
     directory: made if it is missing.
@@ -53,25 +56,23 @@ class Checkpoints:
   def save(self, state: Any, meta: Meta) -> None:
     """Writes the state and returns once it is whole on disk.
 
+    A step that is there and whole stays as it is.
+
     Args:
       state: a pytree dataclass with `step`, equal in all processes.
       meta: JSON-ready; `format_version` is added.
     """
+    text = canonical_json({**meta, 'format_version': FORMAT_VERSION})
     folder = self._directory / str(int(state.step))
-    if _is_writer() and folder.exists():
-      if not damage(folder):
-        return
-      _set_aside(folder)
-    _barrier('set_aside')
+    if not _decided_by_process_0(lambda: _make_room(folder)):
+      return
     with ocp.PyTreeCheckpointer() as checkpointer:
-      checkpointer.save(folder / 'state', _to_global(_to_tree(state)))
-    if _is_writer():
-      meta = {**meta, 'format_version': FORMAT_VERSION}
-      (folder / 'meta.json').write_text(canonical_json(meta))
-      _write_sums(folder)
+      checkpointer.save(folder / 'state', _to_global(trees.to_tree(state)))
+    if jax.process_index() == 0:
+      (folder / 'meta.json').write_text(text)
+      manifest.write(folder)
       # A step that is known to be whole is there before an older one goes.
-      for old in sorted(_steps(self._directory))[: -self._keep]:
-        shutil.rmtree(self._directory / str(old))
+      self._prune(saved=folder)
     _barrier('saved')
 
   def restore(self, template: Any) -> tuple[Any, Meta] | None:
@@ -83,11 +84,30 @@ class Checkpoints:
     Raises:
       ValueError: all are damaged, or the state is of another architecture.
     """
-    if not _steps(self._directory, finished=False):
+    step = _decided_by_process_0(lambda: _newest_good(self._directory))
+    if step == _NONE:
       return None
-    folder = _newest_good(self._directory)
+    folder = _step_folder(self._directory, step)
     tree, meta = _read(folder)
-    return _from_tree(template, tree, folder), meta
+    if found := trees.difference(template, tree):
+      raise ValueError(
+        f'{folder}: checkpoint of another architecture: {found}. Give another '
+        '--workdir.'
+      )
+    return trees.from_tree(template, tree), meta
+
+  def _prune(self, saved: pathlib.Path) -> None:
+    """Removes what is older than the newest good ones, but never `saved`."""
+    good = 0
+    for step in sorted(_steps(self._directory), reverse=True):
+      folder = self._directory / str(step)
+      if good >= self._keep and folder != saved:
+        # Under another name first: a kill leaves no step that looks damaged.
+        folder.rename(folder.with_name(f'{step}.old'))
+      elif manifest.damage(folder) is None:
+        good += 1
+    for folder in self._directory.glob('*.old'):
+      shutil.rmtree(folder)
 
 
 def read(
@@ -108,39 +128,22 @@ def read(
   path = pathlib.Path(path).absolute()
   if (path / 'checkpoints').is_dir():
     path = path / 'checkpoints'
-  if (path / 'meta.json').exists():
+  if any((path / name).exists() for name in ('meta.json', manifest.NAME)):
     folder = path
-  elif step is not None:
-    folder = path / str(step)
-  elif path.is_dir() and _steps(path, finished=False):
-    folder = _newest_good(path)
-  else:
+  elif not path.is_dir() or not (steps := _steps(path)):
     raise ValueError(
       f'{path}: no checkpoint there. Give the --workdir of a finished '
       'pretraining run.'
     )
-  if reason := damage(folder):
+  elif step is None:
+    return _read(_step_folder(path, _newest_good(path)))
+  elif step not in steps:
+    raise ValueError(f'{path}: no step {step}; there are: {sorted(steps)}.')
+  else:
+    folder = path / str(step)
+  if reason := manifest.damage(folder):
     raise ValueError(f'{folder}: damaged checkpoint: {reason}.')
   return _read(folder)
-
-
-def damage(folder: pathlib.Path) -> str | None:
-  """What is wrong with the files of a step; None if it is whole."""
-  try:
-    sums = json.loads((folder / _SUMS).read_text())
-  except FileNotFoundError:
-    return f'{_SUMS} is missing: it was not written to the end'
-  except (ValueError, OSError) as error:
-    return f'{_SUMS}: {error}'
-  for name, (size, digest) in sums.items():
-    file = folder / name
-    if not file.is_file():
-      return f'{name} is missing'
-    if file.stat().st_size != size:
-      return f'{name} has {file.stat().st_size} bytes; wanted {size}'
-    if _sha256(file) != digest:
-      return f'{name} differs from its SHA-256'
-  return None
 
 
 def canonical_json(value: Any) -> str:
@@ -156,11 +159,13 @@ def differences(old: Any, new: Any, name: str = '') -> list[str]:
     for key in sorted({*old, *new}):
       path = f'{name}.{key}' if name else key
       if key not in old or key not in new:
-        found.append(f'{path}: {old.get(key)} -> {new.get(key)}')
+        before, after = (value.get(key, 'absent') for value in (old, new))
+        found.append(f'{path}: {before} -> {after}')
       else:
         found += differences(old[key], new[key], path)
     return found
-  return [] if old == new else [f'{name}: {old} -> {new}']
+  both_nan = all(isinstance(v, float) and math.isnan(v) for v in (old, new))
+  return [] if old == new or both_nan else [f'{name}: {old} -> {new}']
 
 
 @functools.cache
@@ -180,8 +185,16 @@ def commit() -> str | None:
     return None
 
 
-def _is_writer() -> bool:
-  return jax.process_index() == 0
+# What `_newest_good` says in place of a step.
+_NONE, _ALL_DAMAGED = -1, -2
+
+
+def _decided_by_process_0(decide: Callable[[], int]) -> int:
+  """The number that process 0 finds, in all processes."""
+  if jax.process_count() == 1:
+    return decide()
+  found = decide() if jax.process_index() == 0 else 0
+  return int(multihost_utils.broadcast_one_to_all(np.int32(found)))
 
 
 def _barrier(name: str) -> None:
@@ -189,70 +202,41 @@ def _barrier(name: str) -> None:
     multihost_utils.sync_global_devices(f'checkpoint_{name}')
 
 
-def _steps(directory: pathlib.Path, *, finished: bool = True) -> list[int]:
-  """Steps that have a folder; `finished` ones have their sums."""
-  return [
-    int(folder.name)
-    for folder in directory.iterdir()
-    if folder.name.isdigit() and (not finished or (folder / _SUMS).exists())
-  ]
+def _steps(directory: pathlib.Path) -> list[int]:
+  return [int(p.name) for p in directory.iterdir() if p.name.isdigit()]
 
 
-def _newest_good(directory: pathlib.Path) -> pathlib.Path:
-  for step in sorted(_steps(directory, finished=False), reverse=True):
+def _newest_good(directory: pathlib.Path) -> int:
+  steps = sorted(_steps(directory), reverse=True)
+  for step in steps:
     folder = directory / str(step)
-    reason = damage(folder)
+    reason = manifest.damage(folder)
     if reason is None:
-      return folder
+      return step
     _LOG.warning('%s: damaged checkpoint, passed over: %s.', folder, reason)
-  raise ValueError(
-    f'{directory}: every checkpoint is damaged. Start again in another '
-    '--workdir, or restore the files from a copy.'
-  )
+  return _ALL_DAMAGED if steps else _NONE
 
 
-def _set_aside(folder: pathlib.Path) -> None:
-  for number in range(1000):
-    target = folder.with_name(f'{folder.name}.damaged{number}')
-    if not target.exists():
-      folder.rename(target)
-      return
+def _step_folder(directory: pathlib.Path, step: int) -> pathlib.Path:
+  if step == _ALL_DAMAGED:
+    raise ValueError(
+      f'{directory}: every checkpoint is damaged. Start again in another '
+      '--workdir, or restore the files from a copy.'
+    )
+  return directory / str(step)
 
 
-def _write_sums(folder: pathlib.Path) -> None:
-  """The manifest, in one step: a kill leaves all of it or nothing."""
-  sums = {}
-  for file in sorted(p for p in folder.rglob('*') if p.is_file()):
-    with file.open('rb') as handle:
-      os.fsync(handle.fileno())
-    name = file.relative_to(folder).as_posix()
-    sums[name] = [file.stat().st_size, _sha256(file)]
-  temporary = folder.with_name(f'{folder.name}.{_SUMS}')
-  with temporary.open('w') as handle:
-    handle.write(json.dumps(sums, indent=1))
-    handle.flush()
-    os.fsync(handle.fileno())
-  temporary.replace(folder / _SUMS)
-
-
-def _sha256(file: pathlib.Path) -> str:
-  with file.open('rb') as handle:
-    return hashlib.file_digest(handle, 'sha256').hexdigest()
-
-
-def _to_tree(state: Any) -> dict[str, Any]:
-  """Nested dicts of plain arrays; typed keys as their data."""
-
-  def plain(leaf):
-    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-      return jax.random.key_data(leaf)
-    return leaf
-
-  nested = flax.serialization.to_state_dict(jax.tree.map(plain, state))
-  # Orbax keeps no empty branches, such as optax.EmptyState.
-  return flax.traverse_util.unflatten_dict(
-    flax.traverse_util.flatten_dict(nested)
-  )
+def _make_room(folder: pathlib.Path) -> bool:
+  """Whether to save there; a damaged step is moved out of the way."""
+  if not folder.exists():
+    return True
+  if manifest.damage(folder) is None:
+    _LOG.warning('%s: whole already, not saved again.', folder)
+    return False
+  names = (f'{folder.name}.damaged{number}' for number in itertools.count())
+  free = next(name for name in names if not (folder.parent / name).exists())
+  folder.rename(folder.with_name(free))
+  return True
 
 
 def _to_global(tree: Any) -> Any:
@@ -279,32 +263,3 @@ def _read(folder: pathlib.Path) -> tuple[dict[str, Any], Meta]:
       lambda _: ocp.RestoreArgs(restore_type=np.ndarray), structure
     )
     return checkpointer.restore(folder / 'state', restore_args=arrays), meta
-
-
-def _from_tree(template: Any, tree: Mapping, folder: pathlib.Path) -> Any:
-  """The template's structure with the arrays of `tree`."""
-  flatten = functools.partial(flax.traverse_util.flatten_dict, sep='/')
-  wanted, found = flatten(_to_tree(template)), flatten(tree)
-  for name in sorted({*wanted, *found}):
-    shapes = [
-      None if name not in flat else (flat[name].shape, str(flat[name].dtype))
-      for flat in (wanted, found)
-    ]
-    if shapes[0] != shapes[1]:
-      raise ValueError(
-        f'{folder}: checkpoint of another architecture: {name} is '
-        f'{shapes[1]}, wanted {shapes[0]}. Give another --workdir.'
-      )
-
-  def typed(old, new):
-    if jax.dtypes.issubdtype(old.dtype, jax.dtypes.prng_key):
-      return jax.random.wrap_key_data(new, impl=jax.random.key_impl(old))
-    return new
-
-  nested = flax.serialization.to_state_dict(template)
-  full = flax.traverse_util.flatten_dict(nested, keep_empty_nodes=True)
-  full |= {tuple(name.split('/')): leaf for name, leaf in found.items()}
-  restored = flax.serialization.from_state_dict(
-    template, flax.traverse_util.unflatten_dict(full)
-  )
-  return jax.tree.map(typed, template, restored)
