@@ -300,8 +300,8 @@ def choose_l2(
     groups: [N], as `splits.stratified_folds` takes them.
 
   Returns:
-    'l2', the choice; 'at_edge', whether it ends the grid; 'log_loss' of each
-    value of the grid.
+    'l2', the choice, the stronger on a tie; 'at_edge', whether it ends the
+    grid; 'log_loss' of each value of the grid.
   """
   folds = splits.stratified_folds(
     labels, num_folds=num_folds, seed=seed, groups=groups
@@ -320,7 +320,8 @@ def choose_l2(
   own = np.take_along_axis(log_p, labels[None, :, None], axis=2)[..., 0]
   own = own.reshape(num_folds, len(grid), len(labels))
   loss = -own[folds, :, np.arange(len(labels))].mean(axis=0)
-  best = int(np.argmin(loss))
+  # The last of equals: on a tie the stronger penalty.
+  best = len(loss) - 1 - int(np.argmin(loss[::-1]))
   at_edge = best in (0, len(grid) - 1)
   # A curve that is level there has nothing better beyond the grid.
   inward = loss[1] if best == 0 else loss[-2]

@@ -22,6 +22,16 @@ def test_seed_decides():
   assert (a != c).any()
 
 
+def test_seed_decides_among_groups_too():
+  groups = np.arange(90) // 2
+  a, b, c = (
+    splits.stratified_folds(_LABELS, num_folds=5, seed=s, groups=groups)
+    for s in (0, 0, 1)
+  )
+  np.testing.assert_array_equal(a, b)
+  assert (a != c).any()
+
+
 def test_a_group_is_never_on_two_sides():
   groups = np.arange(90) // 2
   folds = splits.stratified_folds(_LABELS, num_folds=5, seed=0, groups=groups)

@@ -97,3 +97,13 @@ def test_twins_in_one_group_do_not_flatter_the_nearest_neighbour():
   )
   assert fooled > 0.7
   assert honest < 0.55
+
+
+def test_prediction_keeps_twins_together_when_it_chooses():
+  generator = np.random.default_rng(3)
+  x, y = generator.normal(size=(60, 8)), generator.integers(0, 3, 60)
+  x, y = np.concatenate([x, x]), np.concatenate([y, y])
+  _, fooled = _predict(x, y, x[:3])
+  _, honest = _predict(x, y, x[:3], groups=np.tile(np.arange(60), 2))
+  # A twin next door makes the one nearest neighbour look best.
+  assert fooled['k'] == 1 < honest['k']

@@ -213,6 +213,23 @@ def test_twins_in_one_group_do_not_flatter_weak_penalties():
   assert fooled['l2'] < 0.1 < 1 < honest['l2']
 
 
+def test_prediction_keeps_twins_together_when_it_chooses():
+  x, y = _problem('random', n=60, d=60)
+  x, y = np.concatenate([x, x]), np.concatenate([y, y])
+  groups = np.tile(np.arange(60), 2)
+  _, chosen = linear.predict(x, y, x[:3], **_settings(), groups=groups)
+  assert chosen == linear.choose_l2(x, y, **_settings(), groups=groups)
+  assert chosen['l2'] > 1
+
+
+def test_tie_goes_to_the_stronger_penalty():
+  y = np.arange(60) % 3
+  # Features that say nothing: every penalty gives the class frequencies.
+  chosen = linear.choose_l2(np.ones((60, 2)), y, **_settings())
+  assert len(set(chosen['log_loss'].values())) == 1
+  assert chosen['l2'] == linear.L2_GRID[-1]
+
+
 def test_features_that_are_not_finite_are_refused():
   x, y = _problem('random')
   x[7, 3] = np.nan
