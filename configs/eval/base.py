@@ -19,6 +19,9 @@ def get_config() -> ml_collections.ConfigDict:
   config.data = base.dataset()
   config.data.train = 'train'
   config.data.test = 'test'
+  # Classes to tell apart, separated by commas; '' takes all. The sources of the
+  # others are left out of training and test, and counted in the report.
+  config.data.classes = ''
 
   # 'online' or 'ema' encoder; '' takes the online one.
   config.which = ''

@@ -9,7 +9,7 @@ import functools
 import hashlib
 import os
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import grain
 import numpy as np
@@ -26,13 +26,16 @@ class DataSet:
     directory: `<data_dir>/<name>/<config>/<version>`.
     geometry: what all its images share.
     label_names: class names in the order of the labels; None without labels.
-    num_examples: of each split.
+    num_examples: of each split, as stored.
+    stored_labels: the labels on disk that become 0, 1, ...; the others are
+      left out. None keeps all as they are. See `of_classes`.
   """
 
   directory: pathlib.Path
   geometry: examples.Geometry
   label_names: tuple[str, ...] | None
   num_examples: Mapping[str, int]
+  stored_labels: tuple[int, ...] | None = None
 
   @functools.cached_property
   def _builder(self):
@@ -51,12 +54,35 @@ class DataSet:
         f'there are: {", ".join(self.num_examples)}.'
       )
     try:
-      return self._builder.as_data_source(split)
+      source = self._builder.as_data_source(split)
     except ValueError as error:
       # Such as an empty slice, or one that cannot be read.
       raise ValueError(
         f'{self.directory}: split {split!r} selects nothing: {error}'
       ) from error
+    if self.stored_labels is None:
+      return source
+    return _OfLabels(source, self.stored_labels)
+
+  def of_classes(self, names: Sequence[str]) -> 'DataSet':
+    """The examples of some classes alone, labelled in the order of `names`.
+
+    Raises:
+      ValueError: no such class, or one that is named twice.
+    """
+    known = self.label_names or ()
+    if unknown := [name for name in names if name not in known]:
+      raise ValueError(
+        f'{self.directory}: no class {unknown[0]!r}; '
+        f'there are: {", ".join(known)}.'
+      )
+    if len(set(names)) < len(names):
+      raise ValueError(f'{self.directory}: a class comes twice in {names}.')
+    return dataclasses.replace(
+      self,
+      label_names=tuple(names),
+      stored_labels=tuple(known.index(name) for name in names),
+    )
 
   @functools.cached_property
   def fingerprint(self) -> str:
@@ -176,6 +202,23 @@ def to_example(index: int, record: Mapping) -> dict[str, np.ndarray]:
   if 'label' in record:
     example['label'] = np.int32(record['label'])
   return example
+
+
+class _OfLabels:
+  """The records of a source that have one of `labels`, labelled 0, 1, ..."""
+
+  def __init__(self, source, labels: Sequence[int]):
+    self._source = source
+    new = {stored: label for label, stored in enumerate(labels)}
+    stored = [int(source[i]['label']) for i in range(len(source))]
+    self._rows = [(i, new[s]) for i, s in enumerate(stored) if s in new]
+
+  def __len__(self):
+    return len(self._rows)
+
+  def __getitem__(self, index):
+    row, label = self._rows[index]
+    return {**self._source[row], 'label': label}
 
 
 class _Numbered:

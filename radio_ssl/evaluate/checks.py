@@ -129,15 +129,21 @@ def examples(
       )
     _warn_of_neighbours(config, train, test)
   members = groups(config, train)
-  for label, name in enumerate(dataset.label_names):
-    count = len(np.unique(members[train.labels == label]))
-    # One fold is held out, and what is left is divided into as many again.
-    if count - math.ceil(count / folds) < folds:
-      raise ValueError(
-        f'{dataset.directory}: class {name!r} has {count} sources in the split '
-        f'{config.data.train!r}, too few for {folds} folds inside {folds} '
-        'folds: lower config.num_folds, or build the set without that class.'
-      )
+  counts = {
+    name: len(np.unique(members[train.labels == label]))
+    for label, name in enumerate(dataset.label_names)
+  }
+  # One fold is held out, and what is left is divided into as many again.
+  enough = [n for n, c in counts.items() if c - math.ceil(c / folds) >= folds]
+  if rare := {n: c for n, c in counts.items() if n not in enough}:
+    remedy = 'lower config.num_folds'
+    if len(enough) > 1:
+      remedy += f', or take --config.data.classes={",".join(enough)}'
+    raise ValueError(
+      f'{dataset.directory}: too few sources in the split '
+      f'{config.data.train!r} for {folds} folds inside {folds} folds: '
+      f'{rare}; {remedy}.'
+    )
   if len(dataset.label_names) < 2:
     raise ValueError(
       f'{dataset.directory}: one class alone, {dataset.label_names[0]!r}; '

@@ -118,6 +118,9 @@ def _remarks(result: dict[str, Any]) -> list[str]:
       k: v for k, v in result['chosen'].items() if not isinstance(v, dict)
     }
     lines.append(f'- chosen inside the training split: {json.dumps(chosen)}')
+  if any(result['left_out'].values()):
+    counts = [f'{n} of {split!r}' for split, n in result['left_out'].items()]
+    lines.append(f'- other classes left out: {", ".join(counts)}')
   if 'baseline' in result:
     lines.append(f'- baseline: {json.dumps(result["baseline"])}')
   if 'overlap' in result:

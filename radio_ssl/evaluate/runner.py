@@ -53,8 +53,10 @@ def run(
   checks.settings(config, checkpoint, baseline)
   if pathlib.Path(output).is_file():
     raise ValueError(f'{output}: a file; wanted a folder for --output.')
-  where = {k: v for k, v in config.data.items() if k not in ('train', 'test')}
-  dataset = pipeline.open_dataset(pipeline.find(**where))
+  where = {k: config.data[k] for k in ('dir', 'name', 'config', 'data_dir')}
+  stored = dataset = pipeline.open_dataset(pipeline.find(**where))
+  if config.data.classes:
+    dataset = stored.of_classes(config.data.classes.split(','))
   frozen = None
   if checkpoint is not None:
     frozen = features.from_checkpoint(checkpoint, config.which or None)
@@ -74,6 +76,10 @@ def run(
     },
     'pretraining': frozen.meta if frozen else None,
     **facts,
+    'left_out': {
+      split: len(stored.source(split)) - len(table.labels)
+      for split, table in tables.items()
+    },
     'label_names': list(dataset.label_names),
     **_score(config, dataset, tables),
   }

@@ -26,6 +26,7 @@ def _result(encoder='a_run', names=('FRI', 'FRII'), **kwargs):
     'commit': None,
     'config': {'num_bootstrap': 20, 'data': {'train': 'train', 'test': 'test'}},
     'dataset': {'directory': 'data/here', 'fingerprint': 'f' * 64},
+    'left_out': {'train': 0, 'test': 0},
     'label_names': list(names),
     'cross_validation': {'scores': scores, 'predictions': []},
     'test': {'scores': scores, 'predictions': []},

@@ -183,7 +183,9 @@ def _refused(config, output, match, **settings):
     ('data.train', 'train[:x', r"small.*split 'train\[:x'"),
     ('data.test', 'train[:3]', r'share 3 sources, such as s\d+'),
     ('data.dir', '/nowhere', '/nowhere: no finished data set'),
-    ('num_folds', 11, r"class 'one' has 12 sources .* lower config.num_folds"),
+    ('num_folds', 11, r"too few .*'one': 12.*lower config.num_folds"),
+    ('data.classes', 'one,tow', r"no class 'tow'; there are: one, two"),
+    ('data.classes', 'one,one', 'a class comes twice'),
   ],
 )
 def test_bad_field_is_refused(config, tmp_path, field, value, match):
@@ -216,6 +218,31 @@ def test_damaged_checkpoint_is_refused(config, simclr_run, tmp_path):
   _refused(config, tmp_path / 'o', 'meta.json differs', checkpoint=step)
 
 
+def test_other_classes_are_left_out_and_counted(
+  config, write, make_rows, tmp_path
+):
+  dataset = write(
+    {
+      'train': make_rows(36, first=0, classes=3),
+      'test': make_rows(9, first=99, classes=3),
+    },
+    label_names=('one', 'two', 'three'),
+  )
+  config.data.dir = str(dataset.directory)
+  config.data.classes = 'three,one'
+  config.pixel_components = 1
+  result = runner.run(config, baseline='pixels', output=tmp_path / 'o')
+  assert result['left_out'] == {'train': 12, 'test': 3}
+  assert result['label_names'] == ['three', 'one']
+  assert '12 of ' in (tmp_path / 'o' / 'results.md').read_text()
+  rows = result['test']['predictions']
+  # Of class `i % 3`: two is gone, three comes first.
+  assert {row['name']: row['label'] for row in rows} == {
+    f's{i}': 0 if i % 3 == 2 else 1 for i in range(99, 108) if i % 3 != 1
+  }
+  assert result['test']['scores']['accuracy'] == 1
+
+
 def test_class_with_one_example_is_refused(config, write, make_rows, tmp_path):
   labels = [0, 1] * 6 + [2]
   dataset = write(
@@ -223,7 +250,7 @@ def test_class_with_one_example_is_refused(config, write, make_rows, tmp_path):
     label_names=('one', 'two', 'rare'),
   )
   config.data.dir, config.data.test = str(dataset.directory), ''
-  match = r"small.*class 'rare' has 1 sources.*without that class"
+  match = r"small.*{'rare': 1}.*--config.data.classes=one,two\."
   _refused(config, tmp_path / 'o', match, baseline='pixels')
 
 
