@@ -39,6 +39,8 @@ def main() -> int:
   config, workdir = _CONFIG.value, pathlib.Path(_WORKDIR.value)
   if 'objective' not in config:
     raise ValueError('config has no field "objective"; take one of configs/.')
+  if workdir.is_file():
+    raise ValueError(f'{workdir}: a file; wanted a folder for --workdir.')
   hosts.initialize()
   scored = config.monitor.dir or config.monitor.name
   labelled = _open(config.monitor) if scored else None

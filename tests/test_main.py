@@ -1,0 +1,44 @@
+"""What main.py refuses before it builds or writes anything."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+_ROOT = pathlib.Path(__file__).parents[1]
+
+
+def _refused(config, workdir, *arguments):
+  command = [sys.executable, 'main.py', f'--config={config}', *arguments]
+  found = subprocess.run(
+    [*command, f'--workdir={workdir}'],
+    cwd=_ROOT,
+    capture_output=True,
+    text=True,
+    timeout=200,
+  )
+  assert found.returncode == 1
+  assert 'Traceback' not in found.stderr
+  return found.stderr.splitlines()[-1]
+
+
+def test_workdir_that_is_a_file_is_refused(tmp_path):
+  file = tmp_path / 'file'
+  file.write_text('precious')
+  told = _refused('configs/simclr_first.py', file)
+  assert told == f'error: {file}: a file; wanted a folder for --workdir.'
+  assert file.read_text() == 'precious'
+
+
+@pytest.mark.parametrize(
+  ('config', 'argument', 'told'),
+  [
+    ('configs/eval/linear_sim.py', '', 'no field "objective"'),
+    ('configs/simclr_first.py', '--config.data.dir=gone', 'gone: no finished'),
+  ],
+)
+def test_bad_config_leaves_no_workdir(tmp_path, config, argument, told):
+  workdir = tmp_path / 'run'
+  assert told in _refused(config, workdir, *filter(None, [argument]))
+  assert not workdir.exists()
