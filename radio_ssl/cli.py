@@ -1,6 +1,8 @@
 """What the programs share: flags to values, errors to one line."""
 
+import keyword
 import logging
+import re
 import sys
 from collections.abc import Callable, Sequence
 
@@ -34,6 +36,8 @@ def run(main: Callable[[], int | None], *, required: Sequence[str]) -> None:
     required: names of the flags that must be given.
   """
   flags.mark_flags_as_required(required)
+  # ml_collections looks there too, for the fields that are to be overridden.
+  sys.argv[:] = map(_with_keywords_quoted, sys.argv)
 
   def program(argv):
     if len(argv) > 1:
@@ -62,6 +66,18 @@ def run(main: Callable[[], int | None], *, required: Sequence[str]) -> None:
       sys.exit(_fail(error))
 
   app.run(program, flags_parser=parse)
+
+
+def _with_keywords_quoted(argument: str) -> str:
+  """`--config.a.global.b=1` as `--config.a["global"].b=1`.
+
+  ml_collections reads the name of a flag as a Python expression, where a
+  keyword cannot follow a dot.
+  """
+  name, equals, value = argument.partition('=')
+  keywords = '|'.join(keyword.kwlist)
+  name = re.sub(rf'\.({keywords})(?=[.\[]|$)', r'["\1"]', name)
+  return f'{name}{equals}{value}'
 
 
 def _fail(error: Exception | str) -> int:

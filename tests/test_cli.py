@@ -17,6 +17,7 @@ def main():
   if config.value.lr == 14:
     raise KeyError('a fault of ours')
   print(config.value.lr, config.value.sizes, config.value.name)
+  print(config.value.views['global'].size, config.value.views.local.size)
   return int(config.value.lr or 0)
 if __name__ == '__main__':
   cli.run(main, required=('config', 'where'))
@@ -25,7 +26,10 @@ if __name__ == '__main__':
 _CONFIG = """
 import ml_collections
 def get_config():
-  return ml_collections.ConfigDict({'lr': 3.0, 'sizes': (1, 2), 'name': 'x'})
+  return ml_collections.ConfigDict({
+    'lr': 3.0, 'sizes': (1, 2), 'name': 'x',
+    'views': {'global': {'size': 1}, 'local': {'size': 2}},
+  })
 """
 
 
@@ -56,13 +60,20 @@ def test_result_of_main_is_the_exit_status(call):
 
 def test_fields_take_values_tuples_and_none(call):
   found = call('--config.lr=none', '--config.sizes=(5,)', '--config.name=a b')
-  assert found.stdout == 'None (5,) a b\n'
+  assert found.stdout == 'None (5,) a b\n1 2\n'
+
+
+@pytest.mark.parametrize('name', ['.global', '["global"]'])
+def test_fields_that_are_keywords_take_values(call, name):
+  found = call(f'--config.views{name}.size=7', '--config.name=a.global')
+  assert found.stdout == '3.0 (1, 2) a.global\n7 2\n'
 
 
 @pytest.mark.parametrize(
   ('arguments', 'told'),
   [
     (['--config.lr=13'], 'error: a.fits: 13 brings bad luck.'),
+    (['--config.views.global.sise=1'], 'Did you mean "size"'),
     (['--config.rl=1'], '--config.rl=1: no such field'),
     (['--config.lrr=1'], 'Did you mean "lr"'),
     (['--config.lr=fast'], '--config.lr=fast'),
