@@ -66,6 +66,42 @@ def score(
   }
 
 
+def over_seeds(
+  labels: np.ndarray,
+  predicted: np.ndarray,
+  *,
+  num_classes: int,
+  num_bootstrap: int = 2000,
+  seed: int = 0,
+) -> dict[str, tuple[float, float, list[float]]]:
+  """Scores of one method, pretrained from several seeds.
+
+  Args:
+    labels: [N], in 0 .. K - 1.
+    predicted: [S, N], of S seeds.
+    num_classes: K.
+    num_bootstrap: resamplings of the N sources, the same ones for every seed.
+    seed: of the resampling.
+
+  Returns:
+    For accuracy and macro_f1: the mean over the seeds; their standard
+    deviation (NaN for one seed); the 95 % interval of that mean over sources.
+  """
+  shape = (num_classes, num_classes)
+  cells = np.eye(num_classes**2)[np.asarray(labels) * num_classes + predicted]
+  generator = np.random.default_rng(seed)
+  num = len(labels)
+  counts = generator.multinomial(num, np.full(num, 1 / num), num_bootstrap)
+  draws = np.einsum('bn,snc->sbc', counts, cells)
+  result = {}
+  for name, statistic in (('accuracy', _accuracy), ('macro_f1', _macro_f1)):
+    values = statistic(cells.sum(axis=1).reshape(-1, *shape))
+    means = statistic(draws.reshape(*draws.shape[:2], *shape)).mean(axis=0)
+    sd = values.std(ddof=1) if len(values) > 1 else np.nan
+    result[name] = float(values.mean()), float(sd), _interval(means)
+  return result
+
+
 def _resampled(
   confusion: np.ndarray, num: int, generator: np.random.Generator
 ) -> np.ndarray:

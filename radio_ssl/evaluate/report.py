@@ -54,18 +54,19 @@ def comparison(results: Sequence[dict[str, Any]]) -> str:
   for result in results:
     _, scores = final(result)
     inside = result['cross_validation']['scores']
-    mark = ' *' if _seen(result) else ''
+    mark = ' *' if seen(result) else ''
     lines.append(
       f'| {result["encoder"]}{mark} | {_with_interval(scores, "accuracy")} '
       f'| {_with_interval(scores, "macro_f1")} '
       f'| {100 * inside["accuracy"]:.1f} |'
     )
-  if any(_seen(result) for result in results):
+  if any(seen(result) for result in results):
     lines += ['', '\\* pretrained, without labels, on images of scored sources']
   return '\n'.join(lines)
 
 
-def _seen(result: dict[str, Any]) -> bool:
+def seen(result: dict[str, Any]) -> bool:
+  """Whether pretraining saw, without labels, sources that are scored."""
   showing = result.get('overlap', {}).get('showing', {})
   data = result['config']['data']
   return bool(showing.get(data['test'] or data['train']))

@@ -118,3 +118,29 @@ def test_resampling_cells_equals_resampling_sources():
     )
   expected = np.percentile(drawn, [2.5, 97.5])
   np.testing.assert_allclose(interval['macro_f1'], expected, atol=0.02)
+
+
+def test_scores_over_seeds_equal_those_of_each_seed():
+  generator = np.random.default_rng(4)
+  labels = generator.integers(0, 3, 200)
+  predicted = np.where(
+    generator.random((4, 200)) < 0.7, labels, generator.integers(0, 3, (4, 200))
+  )
+  each = [
+    metrics.score(labels, np.eye(3)[row], 'abc', num_bootstrap=4000)
+    for row in predicted
+  ]
+  together = metrics.over_seeds(
+    labels, predicted, num_classes=3, num_bootstrap=4000
+  )
+  for name, (mean, sd, interval) in together.items():
+    values = [scores[name] for scores in each]
+    assert mean == pytest.approx(np.mean(values))
+    assert sd == pytest.approx(np.std(values, ddof=1))
+    assert interval[0] < mean < interval[1]
+  one = metrics.over_seeds(
+    labels, predicted[:1], num_classes=3, num_bootstrap=4000
+  )
+  for name, (_, sd, interval) in one.items():
+    assert np.isnan(sd)
+    np.testing.assert_allclose(interval, each[0]['intervals'][name], atol=0.01)
