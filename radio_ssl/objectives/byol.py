@@ -25,11 +25,15 @@ class Config:
     out: length of z and of p.
     ema_decay: of the moving average at step 0, in [0, 1]; it rises to 1 on a
       half cosine (section 3.1 of the paper).
+    norm_z: whether z, the projector's output, is normalised over the batch.
+      Not in the paper. Without it all z share a mean, which p can match
+      without telling any two images apart.
   """
 
   hidden: int = 1024
   out: int = 256
   ema_decay: float = 0.99
+  norm_z: bool = False
 
   def __post_init__(self):
     if not 0 <= self.ema_decay <= 1:
@@ -161,9 +165,10 @@ def make(config: Config, *, encoder, axis_name, num_steps, **context) -> BYOL:
     heads.MLP(
       hidden=(config.hidden,),
       out=config.out,
+      norm_last=norm_last,
       use_bias_last=False,
       axis_name=axis_name,
     )
-    for _ in range(2)
+    for norm_last in (config.norm_z, False)
   )
   return BYOL(config, Network(encoder, projector, predictor), num_steps)

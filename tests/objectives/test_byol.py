@@ -4,7 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
+from radio_ssl.models import base as base_model
 from radio_ssl.objectives import byol
 
 
@@ -59,3 +61,22 @@ def test_update_moves_the_average_by_one_minus_decay():
   assert set(state['ema_params']) == {'encoder', 'projector'}
   np.testing.assert_allclose(state['ema_params']['encoder'], 1.25)
   np.testing.assert_allclose(state['ema_params']['projector'], 2.0)
+
+
+@pytest.mark.parametrize('norm_z', [False, True])
+def test_z_of_a_batch_is_centred_where_the_config_says_so(norm_z):
+  class Mean(nn.Module):
+    @nn.compact
+    def __call__(self, images, *, train):
+      return base_model.Features(images.mean(axis=(1, 2)), None)
+
+  config = byol.Config(hidden=8, out=4, norm_z=norm_z)
+  objective = byol.make(config, encoder=Mean(), axis_name=None, num_steps=10)
+  images = 2 + jax.random.normal(jax.random.key(1), (16, 5, 5, 3))
+  network = objective.network
+  variables = network.init(jax.random.key(0), images)
+  (_, z), _ = network.apply(
+    variables, images, method='project', mutable=['batch_stats']
+  )
+  centred = np.abs(z.mean(axis=0)).max() < 1e-5
+  assert centred == norm_z
