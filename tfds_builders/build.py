@@ -7,8 +7,9 @@ A builder is a folder of `tfds_builders/` with NAME_dataset_builder.py in it;
 its class is `Builder`. Where the file has a frozen dataclass `Options` too,
 each field is a flag (`metadata`: `help`, and `parse` unless it is a bool), the
 class takes them as `options=`, and `Options.record()` returns, JSON-ready, all
-that shapes the data. The record is kept with the data: data that were built
-with other options are never taken for those asked for.
+that shapes the data; a named file that is not there is `MISSING`. The record is
+kept with the data: data that were built with other options are never taken for
+those asked for.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import download_manager
 
+MISSING = 'missing'
 _FOLDER = pathlib.Path(__file__).parent
 _BAD_INPUT = (
   ValueError,
@@ -202,13 +204,25 @@ def _check_record(
   made: tfds.core.DatasetBuilder, record: dict[str, Any]
 ) -> None:
   there = (made.info.metadata or {}).get('options', {})
-  # Inputs that are gone are not in the new record, and cannot disagree.
-  for key in sorted(record):
-    if there.get(key) != record[key]:
+  for key in sorted({*there, *record}):
+    stored, asked = there.get(key), record.get(key)
+    if asked == MISSING and stored is not None:
+      # The data outlive their inputs.
+      print(
+        f'{made.data_dir}: {key} of the command line is not there; these data '
+        'are of an earlier build that had it.',
+        file=sys.stderr,
+      )
+    elif asked == MISSING:
       raise ValueError(
-        f'{made.data_dir}: was built with {key}={there.get(key)!r}, asked for '
-        f'is {key}={record[key]!r}. Ask for the former, give --overwrite, or '
-        'use another name or --data_dir.'
+        f'{made.data_dir}: was built without {key}, and what --{key} names is '
+        'not there. Correct it.'
+      )
+    elif stored != asked:
+      raise ValueError(
+        f'{made.data_dir}: was built with {key}={stored!r}, asked for is '
+        f'{key}={asked!r}. Ask for the former, give --overwrite, or use '
+        'another name or --data_dir.'
       )
 
 

@@ -81,23 +81,28 @@ class Catalogue:
 
 
 def read(
-  path: str | pathlib.Path, *, columns: Mapping[str, str] | None = None
+  path: str | pathlib.Path,
+  *,
+  columns: Mapping[str, str] | None = None,
+  flag: str = '--columns',
 ) -> Catalogue:
   """Reads a catalogue.
 
   Columns are converted from the unit they declare; without one, positions are
-  degrees (or sexagesimal text, RA in hours), sizes arcsec, fluxes Jy.
+  degrees (or sexagesimal text, RA in hours), sizes arcsec, fluxes Jy. Text is
+  stripped.
 
   Args:
     path: .csv, .ecsv, .fits, .vot, .xml, and what else astropy.table knows.
     columns: our name -> the file's, for columns not found by their usual names.
+    flag: of the command line that gives `columns`, for messages.
 
   Raises:
     CatalogueError: one line with file, value and remedy.
   """
   path = pathlib.Path(path)
   table = _table(path)
-  found = _columns(path, table, columns or {})
+  found = _columns(path, table, columns or {}, flag)
   if not len(table):
     raise CatalogueError(f'{path}: no rows. Wanted one source or more.')
   values = {
@@ -132,7 +137,10 @@ def _table(path: pathlib.Path) -> astropy.table.Table:
 
 
 def _columns(
-  path: pathlib.Path, table: astropy.table.Table, given: Mapping[str, str]
+  path: pathlib.Path,
+  table: astropy.table.Table,
+  given: Mapping[str, str],
+  flag: str,
 ) -> dict[str, str]:
   """Our column name -> the file's."""
   if unknown := set(given) - set(_NAMES):
@@ -153,7 +161,7 @@ def _columns(
     raise CatalogueError(
       f'{path}: no column {given.get(key, key)!r} among '
       f'{", ".join(table.colnames)}. Name it with columns={{{key!r}: ...}} '
-      f'(--columns {key}=NAME).'
+      f'({flag} {key}=NAME).'
     )
   return found
 
@@ -182,7 +190,7 @@ def _positions(
 ) -> tuple[np.ndarray, np.ndarray]:
   """Right ascension in [0, 360) and declination, degrees."""
   ra, dec = found['ra_deg'], found['dec_deg']
-  if table[ra].dtype.kind in 'UOS':
+  if table[ra].dtype.kind in 'UOS' and not _are_numbers(table[ra]):
     try:
       sky = astropy.coordinates.SkyCoord(
         _text(table[ra]), _text(table[dec]), unit=(u.hourangle, u.deg)
@@ -206,10 +214,24 @@ def _positions(
   return ra_deg % 360, dec_deg
 
 
+def _are_numbers(column: astropy.table.Column) -> bool:
+  try:
+    _text(column).astype(float)
+  except ValueError:
+    return False
+  return True
+
+
 def _text(column: astropy.table.Column) -> np.ndarray:
-  values = np.ma.filled(column, '') if np.ma.isMA(column) else column
+  """The values as stripped text, '' where one is masked."""
   return np.array(
-    [v.decode() if isinstance(v, bytes) else str(v) for v in values], str
+    [
+      ''
+      if v is np.ma.masked
+      else (v.decode() if isinstance(v, bytes) else str(v)).strip()
+      for v in column
+    ],
+    str,
   )
 
 

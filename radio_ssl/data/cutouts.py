@@ -241,7 +241,9 @@ def _sample(
   y, x = y - y0, x - x0
   inside = (y > -0.5) & (y < y1 - y0 - 0.5) & (x > -0.5) & (x < x1 - x0 - 0.5)
   whole_y, whole_x = np.rint(y), np.rint(x)
-  if max(abs(y - whole_y).max(), abs(x - whole_x).max()) < _COPY_WITHIN_PIX:
+  off = max(abs(y - whole_y).max(), abs(x - whole_x).max())
+  # Twice as large pixels fall on whole ones too, and must be low-passed.
+  if off < _COPY_WITHIN_PIX and ratio < 1.5:
     at = whole_y[inside].astype(int), whole_x[inside].astype(int)
     result[inside] = window[at]
     return result

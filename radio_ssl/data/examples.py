@@ -2,7 +2,8 @@
 
 Pixels are linear: float32 in Jy/beam with NaN where nothing was measured, or
 uint8 where a source is published as an 8-bit picture. Rows follow FITS: row 0
-is the southern edge and east is on the left.
+is the southern edge and east is on the left, but for a turn by `rotation_deg`,
+the angle of the columns from the north through east (NaN: not known).
 """
 
 import dataclasses
@@ -14,6 +15,7 @@ import tensorflow_datasets as tfds
 
 FLOAT_FIELDS = (
   'pixel_scale_arcsec',
+  'rotation_deg',
   'beam_major_arcsec',
   'beam_minor_arcsec',
   'beam_pa_deg',

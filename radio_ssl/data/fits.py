@@ -281,6 +281,12 @@ def _celestial(
       raise ValueError('the centre of the image is not on the sky')
     if wcs.pixel_scale_matrix.any(axis=1).sum() != 2:
       raise ValueError('pixels of no size')
+    sides = astropy.wcs.utils.proj_plane_pixel_scales(wcs)
+    if max(sides) > min(sides) * 1.01:
+      raise ValueError(
+        f'pixels of {sides[0] * 3600:.4g} x {sides[1] * 3600:.4g} arcsec, '
+        'wanted square ones: regrid'
+      )
   except Exception as error:  # wcslib raises many classes of its own.
     axes = [cards.get(f'CTYPE{n}') for n in (1, 2)]
     reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
@@ -328,7 +334,7 @@ def _plane(
   for axis in range(cards['NAXIS'], 2, -1):
     length, kind = cards[f'NAXIS{axis}'], str(cards.get(f'CTYPE{axis}', ''))
     index.append(0)
-    if length == 1:
+    if length == 1 and kind.strip() != 'STOKES':
       continue
     stokes = _STOKES_I - cards.get(f'CRVAL{axis}', 1)
     at = (
@@ -336,8 +342,10 @@ def _plane(
     )
     if kind.strip() != 'STOKES' or at not in range(length):
       raise FitsError(
-        f'{path}: axis {axis} ({kind or "no CTYPE"}) has {length} planes; '
-        'wanted one, or a Stokes axis with I. Write one plane to a file first.'
+        f'{path}: axis {axis} ({kind or "no CTYPE"}) has {length} planes, '
+        f'the first at {cards.get(f"CRVAL{axis}", "no CRVAL")}; wanted one, or '
+        'a Stokes axis with I, which is 1. Write that plane to a file first, '
+        'or leave this file out.'
       )
     index[-1] = int(at)
   return tuple(index)

@@ -17,7 +17,7 @@ def with_pretraining(
 
   An image shows a source if the source lies in it, or beside it by less than
   30 arcsec or half the source's size: the rule of `radio_ssl.data.exclusion`.
-  Images are taken to be north up, as this package makes them.
+  Images of unknown rotation are taken to be north up.
 
   Args:
     tables: of the labelled set, by split.
@@ -33,12 +33,16 @@ def with_pretraining(
     return {'unknown': f'{meta["dataset"]["directory"]} is not here'}
   if dataset.fingerprint != meta['dataset']['fingerprint']:
     return {'unknown': f'{dataset.directory} has been built anew since'}
-  ra, dec, field = _footprints(dataset, meta['config']['data']['split'])
+  ra, dec, field, rotation = _footprints(
+    dataset, meta['config']['data']['split']
+  )
   if np.isnan(ra + dec).any():
     return {'unknown': f'{dataset.directory} has images without a position'}
   showing = {}
   for split, table in tables.items():
-    held = _sources(table).holds(ra, dec, field_arcsec=field)
+    held = _sources(table).holds(
+      ra, dec, field_arcsec=field, rotation_deg=rotation
+    )
     showing[split] = int(held.sum())
   return {'num_images': len(ra), 'showing': showing}
 
@@ -52,11 +56,17 @@ def _sources(table: features.Table) -> exclusion.Exclusion:
 
 
 def _footprints(dataset: pipeline.DataSet, split: str) -> tuple:
-  """Position and side of each image; 0 where the pixel scale is unknown."""
+  """Position, side and rotation of each image; 0 where they are unknown."""
   side_pix = max(dataset.geometry.height, dataset.geometry.width)
   rows = [
-    (r['ra_deg'], r['dec_deg'], r['pixel_scale_arcsec'] * side_pix)
+    (
+      r['ra_deg'],
+      r['dec_deg'],
+      r['pixel_scale_arcsec'] * side_pix,
+      # Sets of the first days have none.
+      r.get('rotation_deg', 0.0),
+    )
     for r in dataset.source(split)
   ]
-  ra, dec, field = np.array(rows, np.float64).T
-  return ra, dec, np.nan_to_num(field)
+  ra, dec, field, rotation = np.array(rows, np.float64).T
+  return ra, dec, np.nan_to_num(field), np.nan_to_num(rotation)

@@ -115,3 +115,18 @@ def test_bad_catalogues_are_refused_in_one_line(tmp_path):
       catalogue.read(path)
     text = str(caught.value)
     assert message in text and str(path) in text and '\n' not in text
+
+
+def test_decimal_degrees_as_text_are_degrees(tmp_path):
+  content = table(RAJ2000=['10.5', ' 350'], DEJ2000=['-20.25', '+89.5'])
+  found = catalogue.read(write(tmp_path / 'a.fits', content))
+  np.testing.assert_allclose(found.ra_deg, [10.5, 350])
+  np.testing.assert_allclose(found.dec_deg, [-20.25, 89.5])
+
+
+def test_blank_cells_of_whole_numbers_and_spaces_are_blank(tmp_path):
+  path = tmp_path / 'a.csv'
+  path.write_text('id,ra,dec,class\n,150.1,30,1\n3,150.2,30,\n4,150.3,30, 2 \n')
+  found = catalogue.read(path)
+  assert found.name.tolist() == ['', '3', '4']
+  assert found.label.tolist() == ['1', '', '2']

@@ -201,17 +201,24 @@ def test_a_constant_stays_and_a_point_source_keeps_its_flux(zoom):
     np.testing.assert_allclose(piece.pixels_jy_beam, 0.25, rtol=1e-5)
 
 
-def test_larger_pixels_carry_no_aliased_noise():
+@pytest.mark.parametrize(('ratio', 'x'), [(4, 150), (2, 149.5), (3, 150)])
+def test_larger_pixels_carry_no_aliased_noise(ratio, x):
+  # The two last grids fall on whole pixels of the image.
   image = make_image()
   image.pixels_jy_beam[:] = np.random.default_rng(0).normal(
     size=image.pixels_jy_beam.shape
   )
-  ra, dec = fits.pixel_to_sky(image.wcs, 150, 150)
+  ra, dec = fits.pixel_to_sky(image.wcs, x, x)
+  size = 40 if ratio % 2 == 0 else 41
   piece = cutouts.cutout(
-    image, ra_deg=ra, dec_deg=dec, size_pix=40, field_arcsec=40 * 4 * 1.8
+    image,
+    ra_deg=ra,
+    dec_deg=dec,
+    size_pix=size,
+    field_arcsec=size * ratio * 1.8,
   )
   # White noise seen through a Gaussian of sigma s has 1 / (2 s sqrt(pi)).
-  sigma = 0.6 * np.sqrt(4**2 - 1)
+  sigma = 0.6 * np.sqrt(ratio**2 - 1)
   expected = 1 / (2 * sigma * np.sqrt(np.pi))
   assert piece.pixels_jy_beam.std() == pytest.approx(expected, rel=0.1)
 

@@ -150,6 +150,24 @@ def test_channels_and_stokes_without_i_are_refused(tmp_path):
     fits.read(path)
 
 
+@pytest.mark.parametrize(('value', 'name'), [(4, 'V'), (2, 'Q'), (-1, 'RR')])
+def test_one_plane_of_another_stokes_parameter_is_refused(
+  tmp_path, value, name
+):
+  path = tmp_path / f'{name}.fits'
+  write(path, noise((1, 32, 40)), CTYPE3='STOKES', CRVAL3=value)
+  with pytest.raises(fits.FitsError, match=rf'1 planes, the first at {value}'):
+    fits.read(path)
+  write(tmp_path / 'i.fits', noise((1, 32, 40)), CTYPE3='STOKES', CRVAL3=1)
+  assert fits.read(tmp_path / 'i.fits').pixels_jy_beam.shape == (32, 40)
+
+
+def test_pixels_that_are_not_square_are_refused(tmp_path):
+  path = write(tmp_path / 'a.fits', noise(), CDELT1=-0.0005, CDELT2=0.002)
+  with pytest.raises(fits.FitsError, match=r'pixels of 1\.8 x 7\.2 arcsec'):
+    fits.read(path)
+
+
 def test_integers_are_scaled_and_blank_is_missing(tmp_path):
   raw = np.arange(1, 1281, dtype=np.int16).reshape(32, 40)
   hdu = astropy.io.fits.PrimaryHDU(raw, header())

@@ -9,7 +9,7 @@ from radio_ssl.evaluate import features, overlap
 _NAN = float('nan')
 
 
-def _images(positions, scale=2.0):
+def _images(positions, scale=2.0, rotation=float('nan')):
   """Images of 50 pixels, 100 arcsec at the usual scale."""
   return [
     examples.example(
@@ -19,6 +19,7 @@ def _images(positions, scale=2.0):
       ra_deg=ra,
       dec_deg=dec,
       pixel_scale_arcsec=scale,
+      rotation_deg=rotation,
     )
     for i, (ra, dec) in enumerate(positions)
   ]
@@ -113,3 +114,14 @@ def test_images_without_a_position_leave_it_unknown(pretrained_on):
     {'test': _table([10], [0], [_NAN])}, pretrained_on([(10, 0), (_NAN, _NAN)])
   )
   assert 'without a position' in found['unknown']
+
+
+@pytest.mark.parametrize(('rotation', 'shown'), [(_NAN, 0), (0, 0), (45, 1)])
+def test_turned_images_show_what_lies_in_their_corners(
+  pretrained_on, rotation, shown
+):
+  # Half the diagonal of 100 arcsec is 71, and 30 more.
+  meta = pretrained_on([(10.0, 0.0)], rotation=rotation)
+  tables = {'test': _table([10.0], [_arcsec(95)], [0.0])}
+  found = overlap.with_pretraining(tables, meta)
+  assert found['showing'] == {'test': shown}

@@ -160,6 +160,30 @@ def test_another_exclusion_catalogue_under_the_same_name_is_noticed(survey):
     build.build('radio_fits', **settings)
 
 
+def test_exclusion_that_was_not_applied_is_noticed(survey, capsys):
+  catalogue = survey['data_dir'].parent / 'x.csv'
+  build.build('radio_fits', **survey)
+  with pytest.raises(ValueError, match='built without exclude, and what'):
+    build.build('radio_fits', exclude=str(catalogue), **survey)
+  catalogue.write_text('ra,dec\n200,0\n')
+  settings = survey | {'exclude': str(catalogue)}
+  directory = build.build('radio_fits', overwrite=True, **settings)
+  with pytest.raises(ValueError, match='asked for is exclude=None'):
+    build.build('radio_fits', **survey)
+  catalogue.unlink()
+  assert build.build('radio_fits', **settings) == directory
+  assert 'exclude of the command line is not there' in capsys.readouterr().err
+
+
+def test_images_made_anew_under_the_same_name_and_size_are_noticed(survey):
+  build.build('radio_fits', **survey)
+  path = pathlib.Path(survey['images']).parent / 'a.fits'
+  with astropy.io.fits.open(path, mode='update') as hdus:
+    hdus[0].data[5, 5] += 1
+  with pytest.raises(ValueError, match='built with images='):
+    build.build('radio_fits', **survey)
+
+
 def test_new_images_under_the_same_pattern_are_noticed(survey):
   build.build('radio_fits', **survey)
   folder = pathlib.Path(survey['images']).parent

@@ -212,6 +212,7 @@ def _common(source: batches.Source) -> dict[str, Any]:
     'redshift': source.redshift,
     'source_size_arcsec': source.size_arcsec,
     'pixel_scale_arcsec': PIXEL_SCALE_ARCSEC,
+    'rotation_deg': 0.0,
     'beam_major_arcsec': beam.major_arcsec,
     'beam_minor_arcsec': beam.minor_arcsec,
     'beam_pa_deg': beam.pa_deg,

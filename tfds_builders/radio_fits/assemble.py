@@ -21,8 +21,10 @@ def inside(
   )
   corners = _unit_vectors(ra, dec)
   towards = corners[1:] @ corners[0]
-  # Corners off the sky (all-sky projections) leave no circle to search in.
-  radius = np.min(towards) - 1e-6 if np.isfinite(towards).all() else -1
+  # A large part of the sky, or corners off it, leave no circle to search in.
+  large = max(height, width) * header.pixel_scale_arcsec > 60 * 3600
+  circle = np.isfinite(towards).all() and not large
+  radius = towards.min() - 1e-6 if circle else -1
   near = np.flatnonzero(
     _unit_vectors(sources.ra_deg, sources.dec_deg) @ corners[0] >= radius
   )
@@ -57,6 +59,7 @@ def example(
     ra_deg=piece.ra_deg,
     dec_deg=piece.dec_deg,
     pixel_scale_arcsec=piece.pixel_scale_arcsec,
+    rotation_deg=piece.rotation_deg,
     beam_major_arcsec=image.beam.major_arcsec,
     beam_minor_arcsec=image.beam.minor_arcsec,
     beam_pa_deg=image.beam.pa_deg,

@@ -65,6 +65,8 @@ class Report:
     missing: tiles or cutouts dropped for their NaN pixels.
     outside: catalogue sources in no image.
     unsized: sources of unknown size that got min_field_arcsec.
+    unlabelled: sources without a label, left out of a labelled set.
+    excluded_unsized: excluded sources of unknown size, kept 30 arcsec away.
     pixel_scales_arcsec: distinct values seen.
     beams_major_arcsec: distinct values seen.
   """
@@ -76,6 +78,8 @@ class Report:
   missing: int = 0
   outside: int = 0
   unsized: int = 0
+  unlabelled: int = 0
+  excluded_unsized: int = 0
   pixel_scales_arcsec: set[float] = dataclasses.field(default_factory=set)
   beams_major_arcsec: set[float] = dataclasses.field(default_factory=set)
 
@@ -85,7 +89,9 @@ class Report:
       f'{self.examples} examples of {self.images} images; left out: '
       f'{self.excluded} that hold an excluded source, {self.missing} with '
       f'missing pixels, {self.outside} sources in no image, '
-      f'{len(self.skipped)} bad files; {self.unsized} sources of unknown size.'
+      f'{self.unlabelled} without a label, {len(self.skipped)} bad files; '
+      f'{self.unsized} sources and {self.excluded_unsized} excluded ones of '
+      'unknown size.'
     )
 
   def metadata(self) -> dict[str, Any]:
@@ -124,7 +130,8 @@ def convert(
     unit: taken instead of BUNIT.
     beam_arcsec: taken instead of BMAJ, BMIN, BPA.
     skip_bad: notes bad files in the report instead of stopping at the first.
-    labelled: adds the catalogue's `label` to each example.
+    labelled: adds the catalogue's `label` to each example; sources without
+      one are left out.
     report: filled in; complete once the generator has ended.
     progress: called with a line now and then.
 
@@ -149,6 +156,9 @@ def convert(
     report=report if report is not None else Report(),
     progress=progress or (lambda line: None),
   )
+  if exclude is not None:
+    unsized = np.isnan(exclude.source_size_arcsec).sum()
+    job.report.excluded_unsized = int(unsized)
   if isinstance(shape, Tiles):
     found = job.from_tiles()
   elif catalogue is None:
@@ -165,6 +175,20 @@ def convert(
       f'{job.paths[0] if job.paths else "all files"} ...: no example to make. '
       f'{job.report.summary()} Check size, catalogue and exclusion.'
     )
+
+
+def with_labels(sources: catalogues.Catalogue) -> catalogues.Catalogue:
+  """The sources that have a label.
+
+  Raises:
+    ValueError: none has.
+  """
+  if sources.label is None or not (sources.label != '').any():
+    raise ValueError(
+      f'{sources.path}: no label column, or an empty one. Name it with '
+      '--columns label=NAME, or leave out --labelled.'
+    )
+  return sources.take(sources.label != '')
 
 
 def _exclusion(sources: catalogues.Catalogue) -> exclusion.Exclusion:
@@ -239,6 +263,10 @@ class _Job:
   def from_sources(
     self, sources: catalogues.Catalogue
   ) -> Iterator[tuple[str, dict[str, Any]]]:
+    if self.labelled:
+      self.report.unlabelled = len(sources)
+      sources = with_labels(sources)
+      self.report.unlabelled -= len(sources)
     left: dict[int, list[pathlib.Path] | None] = self._images_of(sources)
     while left:
       # The first round takes the best image of every source; later ones are

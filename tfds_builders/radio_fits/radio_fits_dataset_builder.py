@@ -14,7 +14,11 @@ import tensorflow_datasets as tfds
 
 from radio_ssl.data import catalogue as catalogues
 from radio_ssl.data import examples
+from tfds_builders import build
 from tfds_builders.radio_fits import convert
+
+# Of a file's content, at either end, that tells it from another of its name.
+_END_BYTES = 1 << 18
 
 
 def _option(default: Any, help_: str, parse: Any = str) -> Any:
@@ -52,6 +56,9 @@ class Options:
     'catalogue of evaluation sources; no image may hold one, nor come closer '
     'than 30 arcsec or half its size',
   )
+  exclude_columns: tuple[tuple[str, str], ...] = _option(
+    (), 'as --columns, for the catalogue of --exclude', _columns
+  )
   size_pix: int = _option(150, 'side of the images in pixels', int)
   stride_pix: int | None = _option(
     None, 'tiles: step in pixels; half of size_pix without it', int
@@ -81,8 +88,9 @@ class Options:
 
   def __post_init__(self):
     # A mapping is welcome too, and the order of columns means nothing.
-    pairs = tuple(sorted(dict(self.columns).items()))
-    object.__setattr__(self, 'columns', pairs)
+    for key in ('columns', 'exclude_columns'):
+      pairs = tuple(sorted(dict(getattr(self, key)).items()))
+      object.__setattr__(self, key, pairs)
     if not re.fullmatch(r'[a-z][a-z0-9_]*', self.name):
       raise ValueError(
         f'name {self.name!r}: wanted lower-case letters, digits and _.'
@@ -110,18 +118,17 @@ class Options:
     )
 
   def record(self) -> dict[str, Any]:
-    """All values, with files by their content; without those that are gone."""
+    """All values; of catalogues the content, of images name and ends."""
     values = json.loads(json.dumps(dataclasses.asdict(self)))
     for key in ('images', 'catalogue', 'exclude'):
-      given = values.pop(key)
-      if given is None:
+      if values[key] is None:
         continue
       if key == 'images':
-        files = [f'{p.name} {p.stat().st_size}' for p in self.paths()]
-        content = '\n'.join(sorted(files)).encode()
+        content = '\n'.join(sorted(map(_stamp, self.paths()))).encode()
       else:
-        file = pathlib.Path(given)
+        file = pathlib.Path(values[key])
         content = file.read_bytes() if file.is_file() else b''
+      values[key] = build.MISSING
       if content:
         values[key] = hashlib.sha256(content).hexdigest()
     return values
@@ -144,6 +151,16 @@ class Options:
       return convert.Tiles(self.size_pix, stride, self.max_missing)
     names = [f.name for f in dataclasses.fields(convert.Cutouts)]
     return convert.Cutouts(**{name: getattr(self, name) for name in names})
+
+
+def _stamp(path: pathlib.Path) -> str:
+  """Name, size, and a hash of both ends: mosaics have gigabytes."""
+  size = path.stat().st_size
+  with path.open('rb') as file:
+    ends = file.read(_END_BYTES)
+    file.seek(max(0, size - _END_BYTES))
+    ends += file.read()
+  return f'{path.name} {size} {hashlib.sha256(ends).hexdigest()}'
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -169,7 +186,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
   def _info(self) -> tfds.core.DatasetInfo:
     labels = None
     if self.options.labelled:
-      labels = sorted(set(self._catalogue().label))
+      sources = convert.with_labels(self._catalogue())
+      labels = sorted(set(sources.label))
     size = self.options.size_pix
     return self.dataset_info_from_configs(
       features=examples.features(size, size, label_names=labels),
@@ -179,15 +197,18 @@ class Builder(tfds.core.GeneratorBasedBuilder):
   def _catalogue(self) -> catalogues.Catalogue | None:
     if self.options.catalogue is None:
       return None
-    sources = catalogues.read(
+    return catalogues.read(
       self.options.catalogue, columns=dict(self.options.columns)
     )
-    if self.options.labelled and sources.label is None:
-      raise ValueError(
-        f'{self.options.catalogue}: no label column. Name it with --columns '
-        'label=NAME, or leave out --labelled.'
-      )
-    return sources
+
+  def _excluded(self) -> catalogues.Catalogue | None:
+    if self.options.exclude is None:
+      return None
+    return catalogues.read(
+      self.options.exclude,
+      columns=dict(self.options.exclude_columns),
+      flag='--exclude_columns',
+    )
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager):
     return {'train': self._generate_examples()}
@@ -199,12 +220,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       raise ValueError(
         f'images={options.images!r}: no such files. Give --images a pattern.'
       )
-    exclude = options.exclude
     yield from convert.convert(
       paths,
       options.shape(self.builder_config.name),
       catalogue=self._catalogue(),
-      exclude=None if exclude is None else catalogues.read(exclude),
+      exclude=self._excluded(),
       unit=options.unit,
       beam_arcsec=options.beam_arcsec,
       skip_bad=options.skip_bad,

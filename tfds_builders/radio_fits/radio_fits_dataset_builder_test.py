@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 from radio_ssl.data import catalogue as catalogues
 from radio_ssl.data import fits
 from tfds_builders import build
-from tfds_builders.radio_fits import convert
+from tfds_builders.radio_fits import assemble, convert
 
 RMS = 1e-4
 # (name, RA, Dec, size, class): two fields, the third source in both.
@@ -182,6 +182,70 @@ def test_no_image_holds_an_excluded_source(survey, tmp_path):
   dy = np.abs(dec - 30.001) * 3600
   beyond = np.hypot(np.maximum(dx - 18, 0), np.maximum(dy - 18, 0))
   assert beyond.min() > 30 - 1e-3
+
+
+def test_sources_without_a_label_are_left_out_and_counted(survey, tmp_path):
+  rows = [
+    (*row[:4], label)
+    for row, label in zip(SOURCES[:3], ('b', 'a', ' '), strict=True)
+  ]
+  path = write_catalogue(tmp_path / 'c.csv', rows)
+  directory = build.build(
+    'radio_fits',
+    config='cutouts',
+    catalogue=path,
+    labelled=True,
+    size_pix=16,
+    **survey,
+  )
+  examples, metadata = read(directory)
+  names = tfds.builder_from_directory(directory).info.features['label'].names
+  assert names == ['a', 'b']
+  assert {n: names[e['label']] for n, e in examples.items()} == {
+    rows[0][0]: 'b',
+    rows[1][0]: 'a',
+  }
+  assert metadata['unlabelled'] == 1
+  write_catalogue(tmp_path / 'c.csv', [(*row[:4], '') for row in rows])
+  with pytest.raises(ValueError, match='no label column, or an empty one'):
+    build.build(
+      'radio_fits',
+      config='cutouts',
+      catalogue=path,
+      labelled=True,
+      overwrite=True,
+      size_pix=16,
+      **survey,
+    )
+
+
+def test_columns_of_the_exclusion_can_be_named(survey, tmp_path):
+  held_out = tmp_path / 'x.csv'
+  held_out.write_text('where,how_far_up\n150.002,30.001\n')
+  settings = survey | {'exclude': str(held_out), 'size_pix': 20}
+  with pytest.raises(ValueError, match=r'--exclude_columns (ra|dec)_deg=NAME'):
+    build.build('radio_fits', **settings)
+  columns = {'ra_deg': 'where', 'dec_deg': 'how_far_up'}
+  directory = build.build('radio_fits', exclude_columns=columns, **settings)
+  _, metadata = read(directory)
+  assert metadata['excluded'] > 0
+  assert metadata['excluded_unsized'] == 1
+
+
+def test_sources_are_found_in_a_map_of_the_whole_sky(tmp_path):
+  header = astropy.io.fits.Header(
+    {'CTYPE1': 'RA---CAR', 'CTYPE2': 'DEC--CAR', 'CRVAL1': 180.0, 'CRVAL2': 0.0}
+  )
+  header.update(CRPIX1=180.5, CRPIX2=90.5, CDELT1=-1.0, CDELT2=1.0)
+  header.update(BUNIT='Jy/beam', BMAJ=3.0)
+  pixels = np.random.default_rng(0).normal(size=(180, 360)).astype(np.float32)
+  path = tmp_path / 'sky.fits'
+  astropy.io.fits.PrimaryHDU(pixels, header).writeto(path)
+  sources = catalogues.read(
+    write_catalogue(tmp_path / 'c.csv', [('s', 20.0, 0.0, 1.0, 'a')])
+  )
+  found = list(assemble.inside(fits.header(path), sources))
+  assert [source for source, _ in found] == [0]
 
 
 def test_a_bad_file_stops_the_build_or_is_listed_with_its_reason(survey):
