@@ -14,7 +14,7 @@ from ml_collections import config_flags
 
 from radio_ssl import cli, hosts, pretrain
 from radio_ssl.data import pipeline
-from radio_ssl.evaluate import runner
+from radio_ssl.evaluate import checks, runner
 from tfds_builders import build
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'A file of configs/.')
@@ -27,7 +27,8 @@ def _open(data) -> pipeline.DataSet:
   """Opens a data set; process 0 builds it first if it can and must."""
   where = {k: data[k] for k in ('dir', 'name', 'config', 'data_dir')}
   missing = not pipeline.find(**where).joinpath('dataset_info.json').exists()
-  if missing and data.name in build.available() and not jax.process_index():
+  ours = not data.dir and data.name in build.available()
+  if missing and ours and not jax.process_index():
     options = {k: data[k] or None for k in ('config', 'data_dir')}
     build.build(data.name, manual_dir=_MANUAL_DIR.value, **options)
   multihost_utils.sync_global_devices(f'built {data.name}')
@@ -42,15 +43,22 @@ def main() -> int:
   if workdir.is_file():
     raise ValueError(f'{workdir}: a file; wanted a folder for --workdir.')
   hosts.initialize()
+  evaluated = 'protocol' in config.eval_after
+  if evaluated:
+    # What cannot be evaluated should not first be trained for hours.
+    for baseline in (None, *config.eval_baselines):
+      checks.settings(config.eval_after, workdir, baseline)
+  dataset = _open(config.data)
   scored = config.monitor.dir or config.monitor.name
   labelled = _open(config.monitor) if scored else None
+  if evaluated:
+    _open(config.eval_after.data)
   try:
-    pretrain.run(config, workdir, _open(config.data), labelled)
+    pretrain.run(config, workdir, dataset, labelled)
   except pretrain.Interrupted as stop:
     print(stop, file=sys.stderr)
     return pretrain.EXIT_INTERRUPTED
-  if 'protocol' in config.eval_after:
-    _open(config.eval_after.data)
+  if evaluated:
     runner.compare(config.eval_after, workdir, config.eval_baselines)
   return 0
 

@@ -130,17 +130,18 @@ def read(
     path = path / 'checkpoints'
   if any((path / name).exists() for name in ('meta.json', manifest.NAME)):
     folder = path
-  elif not path.is_dir() or not (steps := _steps(path)):
-    raise ValueError(
-      f'{path}: no checkpoint there. Give the --workdir of a finished '
-      'pretraining run.'
-    )
-  elif step is None:
-    return _read(_step_folder(path, _newest_good(path)))
-  elif step not in steps:
-    raise ValueError(f'{path}: no step {step}; there are: {sorted(steps)}.')
   else:
-    folder = path / str(step)
+    steps = _steps(path) if path.is_dir() else []
+    if step is not None and steps and step not in steps:
+      raise ValueError(f'{path}: no step {step}; there are: {sorted(steps)}.')
+    if step is None and steps:
+      step = _newest_good(path)
+    if step is None or not steps or step == _NONE:
+      raise ValueError(
+        f'{path}: no checkpoint there. Give the --workdir of a finished '
+        'pretraining run.'
+      )
+    folder = _step_folder(path, step)
   if reason := manifest.damage(folder):
     raise ValueError(f'{folder}: damaged checkpoint: {reason}.')
   return _read(folder)
@@ -179,6 +180,8 @@ def commit() -> str | None:
     ).stdout.strip()
 
   try:
+    # Installed, it may lie in somebody else's repository.
+    git('ls-files', '--error-unmatch', pathlib.Path(__file__).name)
     changed = git('status', '--porcelain', '--untracked-files=no')
     return git('rev-parse', 'HEAD') + ('+' if changed else '')
   except (OSError, subprocess.CalledProcessError):
@@ -207,14 +210,16 @@ def _steps(directory: pathlib.Path) -> list[int]:
 
 
 def _newest_good(directory: pathlib.Path) -> int:
-  steps = sorted(_steps(directory), reverse=True)
-  for step in steps:
+  finished = False
+  for step in sorted(_steps(directory), reverse=True):
     folder = directory / str(step)
     reason = manifest.damage(folder)
     if reason is None:
       return step
+    finished |= (folder / manifest.NAME).exists()
     _LOG.warning('%s: damaged checkpoint, passed over: %s.', folder, reason)
-  return _ALL_DAMAGED if steps else _NONE
+  # A kill during the first save leaves a step that never was whole.
+  return _ALL_DAMAGED if finished else _NONE
 
 
 def _step_folder(directory: pathlib.Path, step: int) -> pathlib.Path:

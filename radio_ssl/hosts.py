@@ -53,9 +53,9 @@ def initialize() -> None:
 
 
 def _launched_on_several_hosts() -> bool:
-  # An interactive `salloc` shell has a number of tasks and no rank.
+  # Outside `srun`, in a batch script, SLURM_NTASKS tells of tasks to come.
   for size, rank in (
-    ('SLURM_NTASKS', 'SLURM_PROCID'),
+    ('SLURM_STEP_NUM_TASKS', 'SLURM_PROCID'),
     ('OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_RANK'),
   ):
     if int(os.environ.get(size, '1')) > 1 and rank in os.environ:

@@ -16,7 +16,7 @@ from jax.experimental import multihost_utils
 import radio_ssl
 from radio_ssl import checkpoints, progress
 from radio_ssl.augment import inputs, views
-from radio_ssl.data import pipeline
+from radio_ssl.data import pipeline, splits
 from radio_ssl.evaluate import features, knn
 from radio_ssl.models import base as models
 from radio_ssl.objectives import base as objectives
@@ -31,7 +31,7 @@ _LOG = logging.getLogger(__name__)
 EXIT_INTERRUPTED = 75
 
 # Fields that may change when a run goes on: they do not change its result. The
-# data set is compared by its fingerprint.
+# data set is compared by its fingerprint and its split.
 _FREE_FIELDS = (
   'data',
   'log_every',
@@ -70,6 +70,10 @@ def plan(config, dataset: pipeline.DataSet, *, axis_name: str | None) -> Run:
   Raises:
     ValueError: one line that names field, value and remedy.
   """
+  if config.batch_size < 1:
+    raise ValueError(
+      f'config.batch_size is {config.batch_size}; wanted 1 or more.'
+    )
   num_examples = len(dataset.source(config.data.split))
   steps_per_epoch = num_examples // config.batch_size
   if not steps_per_epoch:
@@ -184,6 +188,9 @@ def _check_labelled(config, labelled: pipeline.DataSet) -> None:
     )
   try:
     inputs.validate(inputs.Input(**config.input), labelled.geometry)
+    source = labelled.source(config.monitor.split)
+    labels = np.array([record['label'] for record in source])
+    splits.stratified_folds(labels, num_folds=knn.NUM_FOLDS, seed=0)
   except ValueError as error:
     raise ValueError(
       f'{labelled.directory}, of config.monitor: {error}'
@@ -228,7 +235,10 @@ def describe(config, dataset: pipeline.DataSet) -> dict[str, Any]:
 def _check_same_run(old: Mapping, new: Mapping, workdir) -> None:
   def binding(meta):
     config = {k: v for k, v in meta['config'].items() if k not in _FREE_FIELDS}
-    return config | {'dataset': meta['dataset']['fingerprint']}
+    return config | {
+      'dataset': meta['dataset']['fingerprint'],
+      'data.split': meta['config']['data']['split'],
+    }
 
   changed = checkpoints.differences(binding(old), binding(new))
   if changed:
@@ -283,12 +293,15 @@ class _Loop:
       process_count=jax.process_count(),
       num_threads=self._config.data.num_threads,
     )
+    before = None
     if jax.process_count() == 1:
       # Across processes JAX's own coordination service listens to SIGTERM.
-      signal.signal(signal.SIGTERM, self._on_sigterm)
+      before = signal.signal(signal.SIGTERM, self._on_sigterm)
     try:
       self._steps(state, step_fn, batches, log, first_step)
     finally:
+      if before is not None:
+        signal.signal(signal.SIGTERM, before)
       log.close()
 
   def _on_sigterm(self, signum, frame) -> None:
@@ -307,12 +320,15 @@ class _Loop:
         log.start_clock(step)
       sent = step, metrics
       stop = self._must_stop(step)
+      # Before the save: a run that goes on starts after this step.
+      if not stop and progress.due(
+        step, self._config.monitor.every, self._last
+      ):
+        self._score(log, step, state)
       if stop or progress.due(step, self._config.save_every, self._last):
         self._log(log, sent)
         sent = None
         self._saved.save(state, self._meta)
-      if progress.due(step, self._config.monitor.every, self._last):
-        self._score(log, step, state)
       if stop and step < self._last:
         raise Interrupted(f'SIGTERM: saved after step {step}.')
 

@@ -198,6 +198,18 @@ def test_only_damaged_steps_are_an_error_not_a_fresh_start(tmp_path):
     saved.restore(_state())
 
 
+def test_kill_during_the_first_save_is_a_fresh_start(tmp_path, caplog):
+  saved = checkpoints.Checkpoints(tmp_path)
+  saved.save(_state(), _META)
+  (tmp_path / '3' / manifest.NAME).unlink()
+  assert saved.restore(_state()) is None
+  assert 'not written to the end' in caplog.text
+  with pytest.raises(ValueError, match='no checkpoint there'):
+    checkpoints.read(tmp_path)
+  saved.save(_state(value=2.0), _META)
+  _assert_equal(saved.restore(_state())[0], _state(value=2.0))
+
+
 @pytest.mark.parametrize('step', [None, 3])
 def test_reading_a_damaged_step_is_refused(tmp_path, step):
   checkpoints.Checkpoints(tmp_path).save(_state(), _META)

@@ -256,9 +256,9 @@ def test_flags_reach_jax(given):
 @pytest.mark.parametrize(
   ('environment', 'joins'),
   [
-    ({'SLURM_NTASKS': '4', 'SLURM_PROCID': '0'}, 1),
-    ({'SLURM_NTASKS': '4'}, 0),
-    ({'SLURM_NTASKS': '1', 'SLURM_PROCID': '0'}, 0),
+    ({'SLURM_STEP_NUM_TASKS': '4', 'SLURM_PROCID': '0'}, 1),
+    ({'SLURM_NTASKS': '4', 'SLURM_PROCID': '0'}, 0),
+    ({'SLURM_STEP_NUM_TASKS': '1', 'SLURM_PROCID': '0'}, 0),
     ({'OMPI_COMM_WORLD_SIZE': '2', 'OMPI_COMM_WORLD_RANK': '1'}, 1),
     ({'TPU_WORKER_HOSTNAMES': 'a,b'}, 1),
     ({'TPU_WORKER_HOSTNAMES': 'a'}, 0),

@@ -36,6 +36,12 @@ def test_workdir_that_is_a_file_is_refused(tmp_path):
   [
     ('configs/eval/linear_sim.py', '', 'no field "objective"'),
     ('configs/simclr_first.py', '--config.data.dir=gone', 'gone: no finished'),
+    ('configs/quickstart.py', '--config.data.dir=gone', 'gone: no finished'),
+    (
+      'configs/quickstart.py',
+      '--config.eval_after.protocol=svm',
+      "No protocol named 'svm'",
+    ),
   ],
 )
 def test_bad_config_leaves_no_workdir(tmp_path, config, argument, told):

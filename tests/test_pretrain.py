@@ -12,6 +12,7 @@ import pytest
 from configs import base
 from radio_ssl import checkpoints, pretrain
 from radio_ssl.data import examples, pipeline
+from radio_ssl.evaluate import knn
 
 
 def _rows(n=12, size=40, bad=None):
@@ -131,9 +132,31 @@ def test_workdir_of_another_config_is_refused(dataset, tmp_path):
   changed.optimizer.lr = 0.5
   with pytest.raises(ValueError, match=r'optimizer\.lr: 0\.002 -> 0\.5'):
     pretrain.run(changed, tmp_path, dataset)
+  fewer = _config(num_steps=4)
+  fewer.data.split = 'train[:8]'
+  with pytest.raises(ValueError, match=r'data\.split: train -> train\[:8\]'):
+    pretrain.run(fewer, tmp_path, dataset)
   harmless = _config(num_steps=4)
   harmless.log_every = 1
   pretrain.run(harmless, tmp_path, dataset)
+
+
+def test_score_of_a_step_comes_before_its_save_and_sigterm_stays_ours(
+  dataset, tmp_path, monkeypatch
+):
+  done = []
+  monkeypatch.setattr(
+    knn, 'cross_validated_accuracy', lambda *a, **k: done.append('score') or 0.5
+  )
+  monkeypatch.setattr(
+    checkpoints.Checkpoints, 'save', lambda *a: done.append('save')
+  )
+  monkeypatch.setattr(pretrain, '_check_labelled', lambda *a: None)
+  before = signal.getsignal(signal.SIGTERM)
+  config = _config(num_steps=4)
+  pretrain.run(config, tmp_path, dataset, labelled=dataset)
+  assert done == ['save', 'score', 'save']
+  assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_nonfinite_loss_stops_with_its_step_and_is_never_saved(
@@ -176,6 +199,7 @@ def test_batch_that_does_not_divide_over_the_devices(dataset, tmp_path):
   ('field', 'value', 'message'),
   [
     ('warmup_epochs', 2, 'must be shorter than the run'),
+    ('batch_size', 0, 'batch_size is 0; wanted 1'),
     ('batch_size', 16, '12 images are fewer than'),
     ('encoder.name', 'resnet19', "No encoder named 'resnet19'"),
     ('objective.name', 'byol', r"base\.objective\('byol'\)"),
@@ -216,11 +240,19 @@ def test_monitor_that_cannot_be_scored_is_refused_before_training(
     label_names=['a', 'b'],
     **known,
   )
-  for folder, told in (
-    (blank, 'blank.*no labels'),
-    (small, 'tiny.*at most 28'),
+  rows = [row | {'label': int(i == 0)} for i, row in enumerate(_rows())]
+  rare = write_dataset(
+    {'train': rows}, name='rare', label_names=['a', 'b'], **known
+  )
+  for folder, split, told in (
+    (blank, 'train', 'blank.*no labels'),
+    (small, 'train', 'tiny.*at most 28'),
+    (rare, 'train', 'rare.*of config.monitor: Class 1 has 1 sources'),
+    (rare, 'valid', "rare.*no split 'valid'"),
   ):
     labelled = pipeline.open_dataset(folder)
+    config = _config()
+    config.monitor.split = split
     with pytest.raises(ValueError, match=told):
-      pretrain.run(_config(), tmp_path / 'run', dataset, labelled)
+      pretrain.run(config, tmp_path / 'run', dataset, labelled)
   assert not (tmp_path / 'run').exists()

@@ -10,6 +10,8 @@ import numpy as np
 
 from radio_ssl.data import splits
 
+# Of the online score.
+NUM_FOLDS = 5
 _NEIGHBOURS = (1, 5, 10, 20, 50)
 _TEMPERATURES = (0.02, 0.07, 0.2, 1.0)
 
@@ -56,7 +58,7 @@ def cross_validated_accuracy(
   num_classes: int,
   k: int = 10,
   temperature: float = 0.07,
-  num_folds: int = 5,
+  num_folds: int = NUM_FOLDS,
   seed: int = 0,
   groups: np.ndarray | None = None,
 ) -> float:

@@ -2,7 +2,7 @@
 
 import json
 import pathlib
-import shutil
+import tempfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,10 +17,11 @@ def write(result: dict[str, Any], output: pathlib.Path) -> None:
   """
   # `.` and `..` have no name to put another beside.
   output = output.resolve()
-  temporary = output.with_name(f'{output.name}.tmp')
-  shutil.rmtree(temporary, ignore_errors=True)
-  temporary.mkdir(parents=True)
-  try:
+  output.parent.mkdir(parents=True, exist_ok=True)
+  with tempfile.TemporaryDirectory(
+    dir=output.parent, prefix=f'{output.name}.', suffix='.tmp'
+  ) as folder:
+    temporary = pathlib.Path(folder)
     text = json.dumps(result, indent=1, allow_nan=False)
     (temporary / 'results.json').write_text(text + '\n')
     (temporary / 'results.md').write_text(page(result))
@@ -28,8 +29,6 @@ def write(result: dict[str, Any], output: pathlib.Path) -> None:
     output.mkdir(exist_ok=True)
     for file in temporary.iterdir():
       file.replace(output / file.name)
-  finally:
-    shutil.rmtree(temporary)
 
 
 def final(result: dict[str, Any]) -> tuple[str, dict[str, Any]]:

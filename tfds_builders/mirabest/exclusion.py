@@ -10,6 +10,8 @@ unlabelled tiles takes it as `--exclude`.
 import argparse
 import csv
 import pathlib
+import pickle
+import tarfile
 from collections.abc import Iterable, Sequence
 
 from tfds_builders.mirabest import batches
@@ -50,7 +52,11 @@ def main(argv: Sequence[str] | None = None) -> None:
       f'{archive}: no such file; download it from '
       'http://www.jb.man.ac.uk/research/MiraBest/MiraBest_F/.'
     )
-  count = write(batches.read(archive), args.output)
+  try:
+    sources = batches.read(archive)
+  except (ValueError, EOFError, tarfile.TarError, pickle.UnpicklingError) as e:
+    parser.error(f'{archive}: not the official batches ({e}). Fetch it again.')
+  count = write(sources, args.output)
   print(f'{args.output}: {count} test sources of MiraBest')
 
 

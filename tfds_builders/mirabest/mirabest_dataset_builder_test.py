@@ -240,6 +240,15 @@ def test_exclusion_without_the_batches_says_where_they_are(tmp_path, capsys):
   assert 'download it from http' in capsys.readouterr().err
 
 
+def test_exclusion_of_a_damaged_archive_is_one_line(tmp_path, capsys):
+  archive = tmp_path / 'mirabest' / 'MiraBest_F_batches.tar.gz'
+  archive.parent.mkdir()
+  archive.write_bytes(b'no archive')
+  with pytest.raises(SystemExit):
+    exclusion.main(['--manual_dir', str(tmp_path), '--output', 'test.csv'])
+  assert f'{archive}: not the official' in capsys.readouterr().err
+
+
 def _build(config, tmp_path, manual_dir):
   builder = mirabest.Builder(
     config=config, data_dir=tmp_path / 'data', file_format='array_record'
