@@ -16,7 +16,12 @@ from configs import base
 
 
 def get_config() -> ml_collections.ConfigDict:
-  """ResNet-18, 64-pixel views; no score of it is claimed yet."""
+  """ResNet-18, 64-pixel views.
+
+  At half the width a linear probe on MiraBest Confident reaches 89.9 ± 2.0 from
+  the FITS and 88.0 ± 0.7 from the pictures, untrained 81.0 ± 1.4 and 81.5 ± 3.7
+  (test accuracy, two and four seeds; README, "Results on real images").
+  """
   config = base.get_config()
   config.data.name = 'first'
   config.data.config = 'cutouts'
