@@ -12,14 +12,14 @@ def get_config() -> ml_collections.ConfigDict:
   """As `simclr_first`, with BYOL's objective.
 
   On a corpus of a thousand images it does not beat the untrained encoder: at
-  half the width a linear probe on MiraBest Confident reaches 81.7 ± 2.7 from the
-  FITS and 82.7 ± 1.4 from the pictures (README, "Results on real images").
+  half the width a linear probe on MiraBest Confident reaches 81.7 ± 2.7 from
+  the FITS and 82.7 ± 1.4 from the pictures (README, "Results on real images").
 
   Found at width 0.25 and 48 pixels, seed 0, by cross-validation inside the
   training split, FITS; untrained 81.3, SimCLR 87.2. With z as in the paper and
   decay 0.99: AdamW of lr 8e-3 76.0, LARS of the paper 74.0, 3200 steps of 32
-  images 79.9, harder views 74.9. With z normalised: AdamW 80.9, LARS 79.5, decay
-  0.9 81.5, decay 0.999 81.9, which is taken here.
+  images 79.9, harder views 74.9. With z normalised: AdamW 80.9, LARS 79.5,
+  decay 0.9 81.5, decay 0.999 81.9, which is taken here.
   """
   config = simclr_first.get_config()
   config.objective = base.objective(
