@@ -15,7 +15,7 @@ from configs.eval import linear_sim
 
 
 def get_config() -> ml_collections.ConfigDict:
-  """A short run: about three minutes of training on two cores."""
+  """A short run: about one minute of training on two cores."""
   config = base.get_config()
   config.data.name = 'radio_sim'
   config.data.config = 'cutouts'
