@@ -26,6 +26,8 @@ _ZERO_BLOCKS_PIX = ((8, 8), (1, 32))
 # Brighter than the Sun: a wrong unit or damaged bytes.
 _BRIGHTEST_JY_BEAM = 1e7
 _STOKES_I = 1
+# FITS standard 4.0, section 10.4.1.
+_RICE_PARAMETERS = {'BYTEPIX': (1, 2, 4, 8), 'BLOCKSIZE': (16, 32)}
 _PIXELS_AT_ONCE = 1 << 22
 _PREFIXES = {
   '': 1.0,
@@ -237,6 +239,7 @@ def _header(
       'of 2 to 4 axes.'
     )
   cards = hdus[number].header
+  _check_compression(path, hdus, number)
   wcs = _celestial(path, cards)
   bunit = unit if unit is not None else str(cards.get('BUNIT', ''))
   try:
@@ -257,6 +260,28 @@ def _header(
     hdu=number,
     plane=_plane(path, cards),
   )
+
+
+def _check_compression(
+  path: pathlib.Path, hdus: astropy.io.fits.HDUList, number: int
+) -> None:
+  """Refuses what makes astropy's decoder in C write where it must not."""
+  if not isinstance(hdus[number], astropy.io.fits.CompImageHDU):
+    return
+  # The image's own header does not show how it is stored.
+  with astropy.io.fits.open(path, disable_image_compression=True) as stored:
+    cards = stored[number].header
+  values = {
+    cards[f'ZNAME{n}']: cards.get(f'ZVAL{n}')
+    for n in range(1, 10)
+    if f'ZNAME{n}' in cards
+  }
+  for name, allowed in _RICE_PARAMETERS.items():
+    if name in values and values[name] not in allowed:
+      raise FitsError(
+        f'{path}: {name} of the compression is {values[name]!r}; wanted one of '
+        f'{allowed}. The file is damaged: fetch it again.'
+      )
 
 
 def _is_image(hdu: object) -> bool:
