@@ -114,11 +114,16 @@ def _views(config, objective, dataset) -> Callable:
       f'config.views has the groups {sorted(given)}; '
       f'{config.objective.name} wants {sorted(wanted)}.'
     )
-  image_input = inputs.Input(**config.input)
+  try:
+    image_input = inputs.Input(**config.input)
+    groups = {
+      name: views.ViewGroup(**config.views[name]) for name in config.views
+    }
+  except TypeError as error:
+    raise ValueError(
+      f'config.input or config.views: {error}; configs/base.py has the fields.'
+    ) from error
   inputs.validate(image_input, dataset.geometry)
-  groups = {
-    name: views.ViewGroup(**config.views[name]) for name in config.views
-  }
   return views.make_views(
     image_input, groups, objective.views, dataset.geometry
   )

@@ -204,6 +204,8 @@ def test_batch_that_does_not_divide_over_the_devices(dataset, tmp_path):
     ('encoder.name', 'resnet19', "No encoder named 'resnet19'"),
     ('objective.name', 'byol', r"base\.objective\('byol'\)"),
     ('optimizer.name', 'lion', "No optimizer named 'lion'"),
+    ('input', {'strech': 1}, "argument 'strech'; configs/base.py has"),
+    ('views', {'global': {'blurr': 1}}, "argument 'blurr'; configs/base"),
     ('data.split', 'valid', "no split 'valid'"),
     ('input.field_arcsec', 500.0, 'field_arcsec is 500'),
   ],
@@ -212,7 +214,11 @@ def test_bad_fields_are_refused_before_anything_is_written(
   dataset, tmp_path, field, value, message
 ):
   config = _config()
-  config.update_from_flattened_dict({field: value})
+  if isinstance(value, dict):
+    with config.unlocked():
+      config[field].update(value)
+  else:
+    config.update_from_flattened_dict({field: value})
   workdir = tmp_path / 'run'
   with pytest.raises(ValueError, match=message):
     pretrain.run(config, workdir, dataset)
