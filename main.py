@@ -12,6 +12,7 @@ from absl import flags
 from jax.experimental import multihost_utils
 from ml_collections import config_flags
 
+from configs import base
 from radio_ssl import cli, hosts, pretrain
 from radio_ssl.data import pipeline
 from radio_ssl.evaluate import checks, runner
@@ -40,6 +41,10 @@ def main() -> int:
   config, workdir = _CONFIG.value, pathlib.Path(_WORKDIR.value)
   if 'objective' not in config:
     raise ValueError('config has no field "objective"; take one of configs/.')
+  if unknown := sorted(set(config) - set(base.get_config())):
+    raise ValueError(
+      f'config has no field {unknown[0]!r}; configs/base.py has all there are.'
+    )
   if workdir.is_file():
     raise ValueError(f'{workdir}: a file; wanted a folder for --workdir.')
   hosts.initialize()

@@ -31,6 +31,18 @@ def test_workdir_that_is_a_file_is_refused(tmp_path):
   assert file.read_text() == 'precious'
 
 
+def test_field_that_a_config_file_invents_is_refused(tmp_path):
+  config = tmp_path / 'mine.py'
+  config.write_text(
+    'from configs import simclr_first\n'
+    'def get_config():\n'
+    '  config = simclr_first.get_config()\n'
+    '  config.bacth_size = 64\n'
+    '  return config\n'
+  )
+  assert "no field 'bacth_size'" in _refused(config, tmp_path / 'run')
+
+
 @pytest.mark.parametrize(
   ('config', 'argument', 'told'),
   [
