@@ -143,7 +143,10 @@ def read(
       )
     folder = _step_folder(path, step)
   if reason := manifest.damage(folder):
-    raise ValueError(f'{folder}: damaged checkpoint: {reason}.')
+    raise ValueError(
+      f'{folder}: damaged checkpoint: {reason}. Take another step, or restore '
+      'the files from a copy.'
+    )
   return _read(folder)
 
 

@@ -153,7 +153,7 @@ def run(
   if config.batch_size % jax.device_count():
     raise ValueError(
       f'config.batch_size = {config.batch_size} does not divide over '
-      f'{jax.device_count()} devices.'
+      f'{jax.device_count()} devices; take a multiple of that.'
     )
   parts = plan(config, dataset, axis_name=train_step.AXIS)
   if labelled is not None:

@@ -275,7 +275,7 @@ def train_batches(
   if batch_size % process_count:
     raise ValueError(
       f'config.batch_size = {batch_size} does not divide over {process_count} '
-      'processes.'
+      'processes; take a multiple of that.'
     )
   local_size = batch_size // process_count
   order = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
