@@ -15,11 +15,13 @@ def get_config() -> ml_collections.ConfigDict:
   half the width a linear probe on MiraBest Confident reaches 81.7 ± 2.7 from
   the FITS and 82.7 ± 1.4 from the pictures (README, "Results on real images").
 
-  Found at width 0.25 and 48 pixels, seed 0, by cross-validation inside the
-  training split, FITS; untrained 81.3, SimCLR 87.2. With z as in the paper and
-  decay 0.99: AdamW of lr 8e-3 76.0, LARS of the paper 74.0, 3200 steps of 32
-  images 79.9, harder views 74.9. With z normalised: AdamW 80.9, LARS 79.5,
-  decay 0.9 81.5, decay 0.999 81.9, which is taken here.
+  Found with --config.encoder.width=0.25 --config.input.size_pix=48
+  --config.input.allow_coarse_pixels=True, seed 0, by cross-validation inside
+  the training split, FITS; untrained 81.3, SimCLR 87.2. With z as in the paper
+  and decay 0.99 (commit d0e8f0b): AdamW of lr 8e-3 76.0; LARS of lr 0.5, decay
+  1e-6, 74.0; batches of 32 at lr 4e-3, stopped after 3043 of 3400 steps, 79.9;
+  harder views 74.9. With z normalised (the change that became 709160a): AdamW
+  80.9, LARS 79.5, decay 0.9 81.5, decay 0.999 81.9, which is taken here.
   """
   config = simclr_first.get_config()
   config.objective = base.objective(

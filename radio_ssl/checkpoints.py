@@ -89,25 +89,27 @@ class Checkpoints:
       return None
     folder = _step_folder(self._directory, step)
     tree, meta = _read(folder)
-    if found := trees.difference(template, tree):
+    try:
+      return trees.from_tree(template, tree), meta
+    except ValueError as error:
       raise ValueError(
-        f'{folder}: checkpoint of another architecture: {found}. Give another '
+        f'{folder}: checkpoint of another architecture: {error}. Give another '
         '--workdir.'
-      )
-    return trees.from_tree(template, tree), meta
+      ) from error
 
   def _prune(self, saved: pathlib.Path) -> None:
     """Removes what is older than the newest good ones, but never `saved`."""
+    for leftover in self._directory.glob('*.old'):
+      shutil.rmtree(leftover)
     good = 0
     for step in sorted(_steps(self._directory), reverse=True):
       folder = self._directory / str(step)
       if good >= self._keep and folder != saved:
         # Under another name first: a kill leaves no step that looks damaged.
-        folder.rename(folder.with_name(f'{step}.old'))
+        aside = folder.rename(folder.with_name(f'{step}.old'))
+        shutil.rmtree(aside)
       elif manifest.damage(folder) is None:
         good += 1
-    for folder in self._directory.glob('*.old'):
-      shutil.rmtree(folder)
 
 
 def read(
@@ -129,25 +131,19 @@ def read(
   if (path / 'checkpoints').is_dir():
     path = path / 'checkpoints'
   if any((path / name).exists() for name in ('meta.json', manifest.NAME)):
-    folder = path
-  else:
-    steps = _steps(path) if path.is_dir() else []
-    if step is not None and steps and step not in steps:
+    return _read(_whole(path))
+  steps = _steps(path) if path.is_dir() else []
+  if steps and step is not None:
+    if step not in steps:
       raise ValueError(f'{path}: no step {step}; there are: {sorted(steps)}.')
-    if step is None and steps:
-      step = _newest_good(path)
-    if step is None or not steps or step == _NONE:
-      raise ValueError(
-        f'{path}: no checkpoint there. Give the --workdir of a finished '
-        'pretraining run.'
-      )
-    folder = _step_folder(path, step)
-  if reason := manifest.damage(folder):
+    return _read(_whole(path / str(step)))
+  newest = _newest_good(path) if steps else _NONE
+  if newest == _NONE:
     raise ValueError(
-      f'{folder}: damaged checkpoint: {reason}. Take another step, or restore '
-      'the files from a copy.'
+      f'{path}: no checkpoint there. Give the --workdir of a finished '
+      'pretraining run.'
     )
-  return _read(folder)
+  return _read(_step_folder(path, newest))
 
 
 def canonical_json(value: Any) -> str:
@@ -232,6 +228,15 @@ def _step_folder(directory: pathlib.Path, step: int) -> pathlib.Path:
       '--workdir, or restore the files from a copy.'
     )
   return directory / str(step)
+
+
+def _whole(folder: pathlib.Path) -> pathlib.Path:
+  if reason := manifest.damage(folder):
+    raise ValueError(
+      f'{folder}: damaged checkpoint: {reason}. Take another step, or restore '
+      'the files from a copy.'
+    )
+  return folder
 
 
 def _make_room(folder: pathlib.Path) -> bool:

@@ -20,6 +20,8 @@ import astropy.wcs.utils
 import numpy as np
 import scipy.ndimage
 
+from radio_ssl.data import units
+
 # Exact zeros over these many rows and columns are padding or lost records, not
 # measurements.
 _ZERO_BLOCKS_PIX = ((8, 8), (1, 32))
@@ -29,16 +31,6 @@ _STOKES_I = 1
 # FITS standard 4.0, section 10.4.1.
 _RICE_PARAMETERS = {'BYTEPIX': (1, 2, 4, 8), 'BLOCKSIZE': (16, 32)}
 _PIXELS_AT_ONCE = 1 << 22
-_PREFIXES = {
-  '': 1.0,
-  'k': 1e3,
-  'M': 1e6,
-  'm': 1e-3,
-  'u': 1e-6,
-  'µ': 1e-6,
-  'μ': 1e-6,
-  'n': 1e-9,
-}
 _BEAM_IN_HISTORY = re.compile(
   r'BMAJ=\s*(\S+)\s+BMIN=\s*(\S+)(?:\s+BPA=\s*(\S+))?'
 )
@@ -113,30 +105,6 @@ def sky_to_pixel(
   sky = astropy.coordinates.SkyCoord(ra_deg, dec_deg, unit='deg', frame='icrs')
   sky = sky.transform_to(frame).represent_as('unitspherical')
   return wcs.wcs_world2pix(sky.lon.deg, sky.lat.deg, 0)
-
-
-def unit_factor(unit: str) -> float:
-  """What multiplies values in `unit` into Jy/beam.
-
-  Args:
-    unit: as in BUNIT: JY/BEAM, mJy/beam, 'uJy beam^-1', 'beam-1 Jy', Jy/bm.
-
-  Raises:
-    ValueError: for what is not a brightness per beam.
-  """
-  text = re.sub(r'\*\*|\^|[()\s.*]', '', unit)
-  brightness, count = re.subn(r'(?i)/(beam|bm|b)$|(beam|bm)-1', '', text)
-  match = re.fullmatch(r'(.*)jy', brightness, re.IGNORECASE)
-  if count != 1 or not match:
-    raise ValueError(f'{unit!r} does not convert to Jy/beam')
-  # Case tells mJy from MJy, but old headers are upper-case throughout: there
-  # MJY/BEAM is milli.
-  prefix = match.group(1)
-  prefix = prefix.lower() if brightness.isupper() else prefix
-  factor = _PREFIXES.get(prefix, _PREFIXES.get(prefix.lower()))
-  if factor is None:
-    raise ValueError(f'{unit!r} does not convert to Jy/beam')
-  return factor
 
 
 def header(
@@ -243,7 +211,7 @@ def _header(
   wcs = _celestial(path, cards)
   bunit = unit if unit is not None else str(cards.get('BUNIT', ''))
   try:
-    factor = unit_factor(bunit)
+    factor = units.to_jy_beam(bunit)
   except ValueError:
     raise FitsError(
       f'{path}: BUNIT is {bunit!r}; wanted one that converts to Jy/beam. Set '

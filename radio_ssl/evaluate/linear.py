@@ -156,14 +156,9 @@ def _solve(x, labels, row_weights, mean, scale, l2, tolerance, num_classes):
   onehot = jax.nn.one_hot(labels, num_classes, dtype=x.dtype)
   basis, stretch = _preconditioner(x, l2, num_classes)
 
-  def rotate(matrix, blocks):
-    """One product for all problems: [D, D] with [M, D, K]."""
-    flat = matrix @ blocks.transpose(1, 0, 2).reshape(width, -1)
-    return flat.reshape(width, problems, num_classes).transpose(1, 0, 2)
-
   def unpack(point):
     point = point.reshape(problems, width + 1, num_classes)
-    inner = rotate(basis, stretch * point[:, :-1])
+    inner = _rotate(basis, stretch * point[:, :-1])
     bias = point[:, -1]
     weights = inner / scale[:, :, None]
     return inner, weights, bias - jnp.einsum('md,mdk->mk', mean, weights)
@@ -183,7 +178,7 @@ def _solve(x, labels, row_weights, mean, scale, l2, tolerance, num_classes):
     )
     raw = raw.transpose(1, 0, 2) - mean[:, :, None] * bias_gradient[:, None]
     inner_gradient = raw / scale[:, :, None] + l2[:, None, None] * inner
-    inner_gradient = stretch * rotate(basis.T, inner_gradient)
+    inner_gradient = stretch * _rotate(basis.T, inner_gradient)
     gradient = jnp.concatenate([inner_gradient, bias_gradient[:, None]], axis=1)
     return value, gradient.reshape(problems, size)
 
@@ -210,6 +205,13 @@ def _solve(x, labels, row_weights, mean, scale, l2, tolerance, num_classes):
   )
   _, weights, bias = unpack(state.point)
   return weights, bias, jnp.max(jnp.abs(state.gradient), axis=1)
+
+
+def _rotate(matrix: Array, blocks: Array) -> Array:
+  """One product for all problems: [D, D] with [M, D, K]."""
+  problems, width, num_classes = blocks.shape
+  flat = matrix @ blocks.transpose(1, 0, 2).reshape(width, -1)
+  return flat.reshape(width, problems, num_classes).transpose(1, 0, 2)
 
 
 def _preconditioner(x, l2, num_classes) -> tuple[Array, Array]:

@@ -120,6 +120,11 @@ def _run(x_shape: Shape):
   return _shifted_matmuls if max(x_shape[1:3]) <= _TINY_SIDE else _native
 
 
+def _are_plain_images(lhs: Array, rhs: Array) -> bool:
+  exact = lhs.dtype in (jnp.float32, jnp.float64)
+  return lhs.ndim == 4 and exact and lhs.dtype == rhs.dtype
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _cpu_conv(x: Array, kernel: Array, strides: Shape, padding: Pairs) -> Array:
   return _run(x.shape)(x, kernel, strides, padding)
@@ -154,9 +159,8 @@ def conv(
 ) -> Array:
   """`lax.conv_general_dilated`, for `flax.linen.Conv(conv_general_dilated=)`.
 
-  What is not a plain 2-D convolution of float32 (or float64) goes to the
-  native one, as does everything off the CPU. On CPU it has reverse-mode
-  derivatives only.
+  What is not a plain 2-D convolution of float32 or float64, or not on CPU, goes
+  to the native one. On CPU it has reverse-mode derivatives only.
 
   Args:
     lhs: images, [B, H, W, C] in the default layout.
@@ -175,9 +179,7 @@ def conv(
   """
   plain = (
     (backend or jax.default_backend()) == 'cpu'
-    and lhs.ndim == 4
-    and lhs.dtype == rhs.dtype
-    and lhs.dtype in (jnp.float32, jnp.float64)
+    and _are_plain_images(lhs, rhs)
     and set(lhs_dilation or ()) | set(rhs_dilation or ()) <= {1}
     and feature_group_count == 1
     and all(value is None for value in options.values())

@@ -1,5 +1,6 @@
 """One training step, and how it is spread over the devices."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 
 import jax
@@ -34,16 +35,14 @@ def make_train_step(
       every such step and are NaN at the others: they need the whole batch.
     axis_name: the mapped axis, or None on one device.
   """
-
-  def mean(tree):
-    return tree if axis_name is None else jax.lax.pmean(tree, axis_name)
+  mean = functools.partial(_mean_over, axis_name)
 
   def train_step(state: train_state.TrainState, batch: Mapping):
     rng_views, rng_loss = jax.random.split(
       jax.random.fold_in(state.rng, state.step)
     )
-    inputs = {'views': make_views(batch, rng_views), 'index': batch['index']}
-    inputs |= {'label': batch['label']} if 'label' in batch else {}
+    inputs = {k: batch[k] for k in ('index', 'label') if k in batch}
+    inputs['views'] = make_views(batch, rng_views)
 
     def loss_fn(params):
       output = objective.loss(
@@ -53,12 +52,8 @@ def make_train_step(
 
     grads, output = jax.grad(loss_fn, has_aux=True)(state.params)
     grads = mean(grads)
-    updates, opt_state = tx.update(grads, state.opt_state, state.params)
-    params, model_state = objective.after_update(
-      state.params,
-      optax.apply_updates(state.params, updates),
-      output.model_state,
-      state.step,
+    params, model_state, opt_state = _update(
+      objective, tx, state, grads, output.model_state
     )
     step = state.step + 1
     metrics = mean({'loss': output.loss, **output.metrics})
@@ -69,8 +64,8 @@ def make_train_step(
         state.first_nonfinite_step, step, (metrics['loss'], params)
       ),
     }
-    features = base.gather_rows(output.features, axis_name)
-    metrics |= _monitors(features, (step == 1) | (step % monitor_every == 0))
+    due = (step == 1) | (step % monitor_every == 0)
+    metrics |= _monitors(base.gather_rows(output.features, axis_name), due)
     return state.replace(
       step=step,
       params=params,
@@ -80,6 +75,19 @@ def make_train_step(
     ), metrics
 
   return train_step
+
+
+def _mean_over(axis_name: str | None, tree):
+  return tree if axis_name is None else jax.lax.pmean(tree, axis_name)
+
+
+def _update(objective, tx, state: train_state.TrainState, grads, model_state):
+  """(params, model_state, opt_state) after the optimiser and the method."""
+  updates, opt_state = tx.update(grads, state.opt_state, state.params)
+  params = optax.apply_updates(state.params, updates)
+  return *objective.after_update(
+    state.params, params, model_state, state.step
+  ), opt_state
 
 
 def _first_nonfinite(before: jax.Array, step: jax.Array, tree) -> jax.Array:

@@ -1,10 +1,11 @@
-"""Writes the test sources of MiraBest as a catalogue to keep out of training.
+"""Writes MiraBest's test sources as a catalogue to keep out of training.
 
   python -m tfds_builders.mirabest.exclusion --manual_dir M --output test.csv
 
 All 157 sources of the official test batch, of every class, so that one
 catalogue serves the `confident`, `full` and `fits` configs. The builder of
-unlabelled tiles takes it as `--exclude`.
+unlabelled tiles takes it as `--exclude`. `--all` writes the 1256 sources of
+both splits instead, as a `--catalogue` to cut around.
 """
 
 import argparse
@@ -18,17 +19,25 @@ from tfds_builders.mirabest import batches
 
 
 def write(sources: Iterable[batches.Source], path: str | pathlib.Path) -> int:
-  """Writes name, position (J2000) and size of the test sources as CSV.
+  """Writes name, position (J2000), size and redshift of sources as CSV.
 
   Returns:
     The number of sources written.
   """
-  test = [s for s in sources if s.split == 'test']
-  with open(path, 'w', newline='', encoding='utf-8') as file:
+  lines = [
+    (s.name, s.ra_deg, s.dec_deg, s.size_arcsec, s.redshift) for s in sources
+  ]
+  path = pathlib.Path(path)
+  # A kill must not leave half a catalogue that excludes half of the sources.
+  temporary = path.with_name(path.name + '.tmp')
+  with open(temporary, 'w', newline='', encoding='utf-8') as file:
     rows = csv.writer(file, lineterminator='\n')
-    rows.writerow(['name', 'ra_deg', 'dec_deg', 'source_size_arcsec'])
-    rows.writerows([s.name, s.ra_deg, s.dec_deg, s.size_arcsec] for s in test)
-  return len(test)
+    rows.writerow(
+      ['name', 'ra_deg', 'dec_deg', 'source_size_arcsec', 'redshift']
+    )
+    rows.writerows(lines)
+  temporary.replace(path)
+  return len(lines)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -45,6 +54,9 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument(
     '--output', type=pathlib.Path, required=True, help='CSV file to write'
   )
+  parser.add_argument(
+    '--all', action='store_true', help='the training sources too'
+  )
   args = parser.parse_args(argv)
   archive = args.manual_dir / 'mirabest' / 'MiraBest_F_batches.tar.gz'
   if not archive.is_file():
@@ -56,8 +68,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     sources = batches.read(archive)
   except (ValueError, EOFError, tarfile.TarError, pickle.UnpicklingError) as e:
     parser.error(f'{archive}: not the official batches ({e}). Fetch it again.')
-  count = write(sources, args.output)
-  print(f'{args.output}: {count} test sources of MiraBest')
+  wanted = [s for s in sources if args.all or s.split == 'test']
+  try:
+    count = write(wanted, args.output)
+  except OSError as error:
+    parser.error(f'--output {args.output}: {error.strerror or error}.')
+  kind = 'sources' if args.all else 'test sources'
+  print(f'{args.output}: {count} {kind} of MiraBest')
 
 
 if __name__ == '__main__':

@@ -232,6 +232,22 @@ def test_exclusion_lists_the_test_sources_of_all_classes(downloads, tmp_path):
   assert sources.ra_deg.tolist() == [30.033, 206.568]
   assert sources.dec_deg.tolist() == [0.024, 36.15]
   assert sources.source_size_arcsec.tolist() == [27.96, 17.89]
+  exclusion.main(
+    ['--manual_dir', str(tmp_path), '--output', str(output), '--all']
+  )
+  everyone = [name for names in _NAMES.values() for name in names]
+  assert sorted(catalogue.read(output).name) == sorted(everyone)
+
+
+def test_exclusion_that_cannot_be_written_is_one_line(
+  downloads, tmp_path, capsys
+):
+  archive = downloads.download(mirabest.URL)
+  archive.rename(archive.with_name('MiraBest_F_batches.tar.gz'))
+  output = str(tmp_path / 'nowhere' / 'test.csv')
+  with pytest.raises(SystemExit):
+    exclusion.main(['--manual_dir', str(tmp_path), '--output', output])
+  assert f'{output}: No such file or directory' in capsys.readouterr().err
 
 
 def test_exclusion_without_the_batches_says_where_they_are(tmp_path, capsys):

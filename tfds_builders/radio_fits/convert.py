@@ -8,7 +8,7 @@ import dataclasses
 import os
 import pathlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -94,6 +94,12 @@ class Report:
       'unknown size.'
     )
 
+  def count(self, example: Mapping[str, Any]) -> None:
+    """Notes an example that was made."""
+    self.examples += 1
+    self.pixel_scales_arcsec.add(float(example['pixel_scale_arcsec']))
+    self.beams_major_arcsec.add(float(example['beam_major_arcsec']))
+
   def metadata(self) -> dict[str, Any]:
     """What goes into the metadata of the data set, JSON-ready."""
     values = dataclasses.asdict(self)
@@ -157,24 +163,10 @@ def convert(
     progress=progress or (lambda line: None),
   )
   if exclude is not None:
-    unsized = np.isnan(exclude.source_size_arcsec).sum()
-    job.report.excluded_unsized = int(unsized)
-  if isinstance(shape, Tiles):
-    found = job.from_tiles()
-  elif catalogue is None:
-    raise ValueError('cutouts need a catalogue. Set --catalogue.')
-  else:
-    found = job.from_sources(catalogue)
-  for key, example in found:
-    job.report.examples += 1
-    job.report.pixel_scales_arcsec.add(float(example['pixel_scale_arcsec']))
-    job.report.beams_major_arcsec.add(float(example['beam_major_arcsec']))
-    yield key, example
-  if not job.report.examples:
-    raise ValueError(
-      f'{job.paths[0] if job.paths else "all files"} ...: no example to make. '
-      f'{job.report.summary()} Check size, catalogue and exclusion.'
+    job.report.excluded_unsized = int(
+      np.isnan(exclude.source_size_arcsec).sum()
     )
+  yield from job.examples(catalogue)
 
 
 def with_labels(sources: catalogues.Catalogue) -> catalogues.Catalogue:
@@ -219,7 +211,26 @@ class _Job:
       for p in self.paths
     }
 
-  def from_tiles(self) -> Iterator[tuple[str, dict[str, Any]]]:
+  def examples(
+    self, catalogue: catalogues.Catalogue | None
+  ) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(key, example) of the wanted shape, counted in the report."""
+    if isinstance(self.shape, Tiles):
+      found = self._from_tiles()
+    elif catalogue is None:
+      raise ValueError('cutouts need a catalogue. Set --catalogue.')
+    else:
+      found = self._from_sources(catalogue)
+    for key, example in found:
+      self.report.count(example)
+      yield key, example
+    if not self.report.examples:
+      raise ValueError(
+        f'{self.paths[0] if self.paths else "all files"} ...: no example to '
+        f'make. {self.report.summary()} Check size, catalogue and exclusion.'
+      )
+
+  def _from_tiles(self) -> Iterator[tuple[str, dict[str, Any]]]:
     for path in self._timed(self.paths):
       image = self._image(path)
       if image is None:
@@ -260,7 +271,7 @@ class _Job:
     self.report.excluded += int(held.sum())
     return [p for p, out in zip(pieces, held, strict=True) if not out]
 
-  def from_sources(
+  def _from_sources(
     self, sources: catalogues.Catalogue
   ) -> Iterator[tuple[str, dict[str, Any]]]:
     if self.labelled:
