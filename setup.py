@@ -47,9 +47,14 @@ setuptools.setup(
   ],
   extras_require={
     'beam': ['apache-beam>=2.60,<3'],
-    'bench': ['torch>=2.9,<3'],
+    'bench': ['torch>=2.13,<3'],
     'tensorboard': ['tensorboardX>=2.6,<3'],
-    'test': ['pytest>=8.3,<10', 'pytest-timeout>=2.3,<3', 'ruff>=0.9,<1'],
+    'test': [
+      'pytest>=8.3,<10',
+      'pytest-timeout>=2.3,<3',
+      'ruff>=0.9,<1',
+      'tensorboardX>=2.6,<3',
+    ],
     'tf': ['tensorflow>=2.18,<3'],
   },
 )

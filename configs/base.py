@@ -60,15 +60,19 @@ def get_config() -> ml_collections.ConfigDict:
   # Checkpoints that are kept, the newest ones.
   config.keep = 2
 
-  # Online score: cosine kNN on a labelled set, by cross-validation inside its
-  # training split, every `every` steps and at the end. Off while both `dir`
-  # and `name` are empty.
+  # Online score: cosine kNN on a labelled set, every `every` steps and at the
+  # end. Sources of `validation` are named by their neighbours in `train`; while
+  # it is empty, by cross-validation inside `train`. The test split is not for
+  # this. Off while both `dir` and `name` are empty; an empty `data_dir` is that
+  # of `config.data`.
   config.monitor = dataset()
-  config.monitor.split = 'train'
+  config.monitor.train = 'train'
+  config.monitor.validation = ''
   config.monitor.every = 500
 
-  # A config of the evaluator that main.py runs on the final checkpoint, and
-  # the baselines beside it; none while `protocol` is missing.
+  # The evaluator's config that main.py runs on the final checkpoint, and the
+  # baselines beside it; none while it is empty. `--eval=FILE` of main.py sets
+  # it; an empty `data.data_dir` is that of `config.data`.
   config.eval_after = ml_collections.ConfigDict()
   config.eval_baselines = ()
   return config

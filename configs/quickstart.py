@@ -31,6 +31,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.save_every = 200
   config.monitor.name = 'radio_sim'
   config.monitor.config = 'cutouts'
+  config.monitor.validation = 'validation'
   config.monitor.every = 100
   config.eval_after = linear_sim.get_config()
   config.eval_baselines = ('random', 'pixels', 'catalogue')

@@ -5,7 +5,7 @@ import json
 import logging
 import pathlib
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import jax
@@ -16,8 +16,8 @@ from jax.experimental import multihost_utils
 import radio_ssl
 from radio_ssl import checkpoints, progress
 from radio_ssl.augment import inputs, views
-from radio_ssl.data import pipeline, splits
-from radio_ssl.evaluate import features, knn
+from radio_ssl.data import pipeline
+from radio_ssl.evaluate import checks, features, online
 from radio_ssl.models import base as models
 from radio_ssl.objectives import base as objectives
 from radio_ssl.train import memory, optimizers, schedules
@@ -57,6 +57,40 @@ class Run:
   lr_schedule: Callable
   num_steps: int
   steps_per_epoch: int
+
+
+def resolve(
+  config, evaluation, workdir: pathlib.Path, *, fields: Collection[str]
+) -> None:
+  """Completes a config in place, and refuses what no data need be read for.
+
+  Args:
+    config: of the run.
+    evaluation: becomes `config.eval_after` unless it is None.
+    workdir: of the run.
+    fields: that a config may have.
+
+  Raises:
+    ValueError: one line that names field, value and remedy.
+  """
+  if 'objective' not in config:
+    raise ValueError('config has no field "objective"; take one of configs/.')
+  if unknown := sorted(set(config) - set(fields)):
+    raise ValueError(
+      f'config has no field {unknown[0]!r}; configs/base.py has all there are.'
+    )
+  if workdir.is_file():
+    raise ValueError(f'{workdir}: a file; wanted a folder for --workdir.')
+  if evaluation is not None:
+    config.eval_after = evaluation
+  labelled = [config.monitor]
+  if config.eval_after:
+    # What cannot be evaluated should not first be trained for hours.
+    for baseline in (None, *config.eval_baselines):
+      checks.settings(config.eval_after, workdir, baseline)
+    labelled.append(config.eval_after.data)
+  for data in labelled:
+    data.data_dir = data.data_dir or config.data.data_dir
 
 
 def plan(config, dataset: pipeline.DataSet, *, axis_name: str | None) -> Run:
@@ -114,15 +148,10 @@ def _views(config, objective, dataset) -> Callable:
       f'config.views has the groups {sorted(given)}; '
       f'{config.objective.name} wants {sorted(wanted)}.'
     )
-  try:
-    image_input = inputs.Input(**config.input)
-    groups = {
-      name: views.ViewGroup(**config.views[name]) for name in config.views
-    }
-  except TypeError as error:
-    raise ValueError(
-      f'config.input or config.views: {error}; configs/base.py has the fields.'
-    ) from error
+  image_input = inputs.parse(config.input)
+  groups = {
+    name: views.parse(config.views[name], name) for name in config.views
+  }
   inputs.validate(image_input, dataset.geometry)
   return views.make_views(
     image_input, groups, objective.views, dataset.geometry
@@ -157,7 +186,7 @@ def run(
     )
   parts = plan(config, dataset, axis_name=train_step.AXIS)
   if labelled is not None:
-    _check_labelled(config, labelled)
+    online.check(config.monitor, labelled, inputs.parse(config.input))
   step_fn, place = train_step.data_parallel(
     train_step.make_train_step(
       parts.objective,
@@ -179,27 +208,9 @@ def run(
     _check_same_run(old_meta, meta, workdir)
   elif jax.process_index() == 0:
     (workdir / 'config.json').write_text(json.dumps(meta, indent=2) + '\n')
-  _announce(parts, dataset, state, restored is not None)
+  _announce(config, parts, dataset, state, restored is not None)
   loop = _Loop(config, parts, saved, meta, labelled)
   loop(place(state), step_fn, dataset, workdir)
-
-
-def _check_labelled(config, labelled: pipeline.DataSet) -> None:
-  """Refuses before the first step what could not be scored after it."""
-  if labelled.label_names is None:
-    raise ValueError(
-      f'{labelled.directory}: no labels; name a labelled set in '
-      'config.monitor, or none.'
-    )
-  try:
-    inputs.validate(inputs.Input(**config.input), labelled.geometry)
-    source = labelled.source(config.monitor.split)
-    labels = np.array([record['label'] for record in source])
-    splits.stratified_folds(labels, num_folds=knn.NUM_FOLDS, seed=0)
-  except ValueError as error:
-    raise ValueError(
-      f'{labelled.directory}, of config.monitor: {error}'
-    ) from error
 
 
 def initial_state(
@@ -253,15 +264,20 @@ def _check_same_run(old: Mapping, new: Mapping, workdir) -> None:
     )
 
 
-def _announce(parts: Run, dataset, state, resumed: bool) -> None:
+def _announce(config, parts: Run, dataset, state, resumed: bool) -> None:
   _LOG.info(
     'Parameters:\n%s', parameter_overview.get_parameter_overview(state.params)
   )
   _LOG.info(
-    '%s %d steps of %d an epoch, on %d devices of %d processes; data %s %s.',
+    '%s %d steps of %d images, %d steps an epoch; %s, lr up to %.3g after %d '
+    'steps; on %d devices of %d processes; data %s %s.',
     f'Going on after step {int(state.step)} of' if resumed else 'Training',
     parts.num_steps,
+    config.batch_size,
     parts.steps_per_epoch,
+    config.optimizer.name,
+    schedules.scaled_lr(config.optimizer.lr, config.batch_size),
+    config.warmup_epochs * parts.steps_per_epoch,
     jax.device_count(),
     jax.process_count(),
     dataset.directory,
@@ -354,22 +370,16 @@ class _Loop:
       log.write(step, values)
 
   def _score(self, log, step, state) -> None:
-    """The online score, on a labelled set's training split."""
     if self._labelled is None or jax.process_index():
       return
     frozen = features.FrozenEncoder(
       models.make_encoder(self._config.encoder),
       objectives.encoder_variables(state.params, state.model_state),
-      inputs.Input(**self._config.input),
+      inputs.parse(self._config.input),
       {},
     )
-    table = features.extract(frozen, self._labelled, self._config.monitor.split)
-    accuracy = knn.cross_validated_accuracy(
-      table.features,
-      table.labels,
-      num_classes=len(self._labelled.label_names),
-    )
-    log.write(step, {'knn_accuracy': accuracy})
+    score = online.accuracy(frozen, self._labelled, self._config.monitor)
+    log.write(step, {'knn_accuracy': score})
 
   def _must_stop(self, step: int) -> bool:
     if jax.process_count() == 1:

@@ -226,6 +226,8 @@ def given(monkeypatch):
   def run(environment=None, **values):
     names = ('coordinator', 'num_processes', 'process_id')
     fake = {n: types.SimpleNamespace(value=values.get(n)) for n in names}
+    distributed = values.get('distributed', False)
+    fake['distributed'] = types.SimpleNamespace(value=distributed)
     monkeypatch.setattr(flags, 'FLAGS', fake)
     for name, value in (environment or {}).items():
       monkeypatch.setenv(name, value)
@@ -242,6 +244,21 @@ def test_a_run_of_one_process_initialises_nothing(given):
 def test_flags_given_in_part_are_refused(given):
   with pytest.raises(ValueError, match='--process_id is missing'):
     given(coordinator='h:1', num_processes=2)
+
+
+def test_distributed_leaves_everything_to_jax(given):
+  (call,) = given(distributed=True)
+  assert set(call.values()) == {None}
+
+
+def test_pod_whose_processes_know_nothing_of_each_other_is_refused(
+  given, monkeypatch
+):
+  monkeypatch.setattr(jax, 'process_count', lambda: 4)
+  with pytest.raises(ValueError, match='4 processes: give --distributed'):
+    given()
+  monkeypatch.setattr(jax.distributed, 'is_initialized', lambda: True)
+  assert len(given(distributed=True)) == 1
 
 
 def test_flags_reach_jax(given):

@@ -29,6 +29,9 @@ from typing import Any
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import download_manager
 
+from radio_ssl.data import places
+from tfds_builders import arguments
+
 MISSING = 'missing'
 _FOLDER = pathlib.Path(__file__).parent
 _BAD_INPUT = (
@@ -161,9 +164,9 @@ def _make(
       f'{", ".join(fields) or "none"}.'
     )
   settings = {'options': module.Options(**options)} if fields else {}
-  if data_dir is not None:
-    data_dir = pathlib.Path(data_dir).expanduser()
-  return module.Builder(config=config, data_dir=data_dir, **settings)
+  return module.Builder(
+    config=config, data_dir=places.root(data_dir), **settings
+  )
 
 
 def _fields(module: types.ModuleType) -> tuple[dataclasses.Field, ...]:
@@ -237,7 +240,7 @@ def _mention_leftovers(directory: pathlib.Path) -> None:
 
 def parser(builder: str | None = None) -> argparse.ArgumentParser:
   """The flags: those of every builder, and those of one."""
-  made = argparse.ArgumentParser(
+  made = arguments.Parser(
     prog='python -m tfds_builders.build',
     description='Prepares a data set as array_record shards.',
     epilog=None if builder else 'NAME --help lists the options of a builder.',

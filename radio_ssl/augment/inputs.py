@@ -7,6 +7,7 @@ low-pass -> (in training: warp, blur, noise) -> interval -> stretch.
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -62,6 +63,16 @@ class Input:
   stretch_a: float = 0.003
   full_scale_sigma: float = 90.0
   allow_coarse_pixels: bool = False
+
+
+def parse(fields: Mapping[str, Any]) -> Input:
+  """`config.input` as an `Input`; ValueError on a field that it lacks."""
+  known = [field.name for field in dataclasses.fields(Input)]
+  if unknown := sorted(set(fields) - set(known)):
+    raise ValueError(
+      f'input has no field {unknown[0]!r}; there are: {", ".join(known)}.'
+    )
+  return Input(**fields)
 
 
 def field_pix(input: Input, geometry: examples.Geometry) -> float:

@@ -9,6 +9,7 @@ or N devices, or processes, make the same views.
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +29,7 @@ class ViewGroup:
   a source shows it, at nearly its size, with its outline.
 
   Attributes:
-    size_pix: height and width of the views; None takes the input's.
+    size_pix: height and width of the views; 0 takes the input's.
     crop_area: share of the field's area that a view shows, square, anywhere
       inside the field. From 0.65 sizes change by at most 1.24, and a source in
       the centre stays within a tenth of the field of it; the ends of one that
@@ -50,7 +51,7 @@ class ViewGroup:
     brightness: added to the stretched view.
   """
 
-  size_pix: int | None = None
+  size_pix: int = 0
   crop_area: tuple[float, float] = (0.65, 1.0)
   rotate: bool = True
   flip: bool = True
@@ -61,6 +62,17 @@ class ViewGroup:
   contrast_probability: float = 0.5
   contrast: tuple[float, float] = (0.8, 1.25)
   brightness: tuple[float, float] = (-0.05, 0.05)
+
+
+def parse(fields: Mapping[str, Any], name: str) -> ViewGroup:
+  """`config.views[name]` as a group; ValueError on a field that it lacks."""
+  known = [field.name for field in dataclasses.fields(ViewGroup)]
+  if unknown := sorted(set(fields) - set(known)):
+    raise ValueError(
+      f'views.{name} has no field {unknown[0]!r}; '
+      f'there are: {", ".join(known)}.'
+    )
+  return ViewGroup(**fields)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,6 +190,10 @@ def _check(group, name):
       raise ValueError(f'views.{name}.{field} is {value}; wanted (low, high).')
     if field != 'brightness' and value[0] < 0:
       raise ValueError(f'views.{name}.{field} is {value}; wanted >= 0.')
+  if group.size_pix and group.size_pix < 8:
+    raise ValueError(
+      f'views.{name}.size_pix is {group.size_pix}; wanted 8 or more, or 0.'
+    )
   if not 0 < group.crop_area[0] <= group.crop_area[1] <= 1:
     raise ValueError(
       f'views.{name}.crop_area is {group.crop_area}; wanted within (0, 1].'

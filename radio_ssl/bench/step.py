@@ -200,6 +200,15 @@ def _row(size: int, kinds: list[str], args) -> str:
   return '| ' + ' | '.join(cells) + ' |'
 
 
+def _check_data(parser, args) -> None:
+  from radio_ssl.data import pipeline
+
+  try:
+    pipeline.open_dataset(args.data).source(args.split)
+  except ValueError as error:
+    parser.error(str(error))
+
+
 def main() -> None:
   """Prints the table."""
   parser = argparse.ArgumentParser(
@@ -222,6 +231,8 @@ def main() -> None:
   kinds = [*_KINDS, 'read']
   parser.add_argument('--kind', choices=kinds, help='one run, in this process')
   args = parser.parse_args()
+  if args.data or args.kind == 'read':
+    _check_data(parser, args)
   if args.kind:
     _work(args)
     return

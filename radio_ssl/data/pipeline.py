@@ -7,7 +7,6 @@ works on another number of devices or processes.
 import dataclasses
 import functools
 import hashlib
-import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -93,43 +92,6 @@ class DataSet:
       if path.suffix == '.json':
         digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-def find(
-  *, dir: str = '', name: str = '', config: str = '', data_dir: str = ''
-) -> pathlib.Path:
-  """Where a data set is, or would be once it is built.
-
-  Args:
-    dir: the folder itself; the rest is not looked at then.
-    name: of the data set.
-    config: of it; '' where it has none.
-    data_dir: root of all data sets; '' takes $TFDS_DATA_DIR, else
-      ~/tensorflow_datasets.
-
-  Returns:
-    The newest version, or a folder that does not exist.
-
-  Raises:
-    ValueError: neither `dir` nor `name`.
-  """
-  if dir:
-    return pathlib.Path(dir)
-  if not name:
-    raise ValueError(
-      'No data set is named: set config.data.name (and config.data.config), '
-      'or config.data.dir.'
-    )
-  root = pathlib.Path(
-    data_dir or os.environ.get('TFDS_DATA_DIR') or '~/tensorflow_datasets'
-  ).expanduser()
-  folder = root / name / config
-  versions = [
-    p for p in folder.glob('*.*.*') if p.name.replace('.', '').isdigit()
-  ]
-  if not versions:
-    return folder
-  return max(versions, key=lambda p: [int(n) for n in p.name.split('.')])
 
 
 def open_dataset(directory: str | pathlib.Path) -> DataSet:

@@ -31,7 +31,7 @@ def random(config, dataset, splits, checkpoint_meta) -> tuple[Tables, Facts]:
     'seed': config.seed,
   }
   frozen = features.untrained(
-    facts['encoder'], inputs.Input(**facts['input']), seed=config.seed
+    facts['encoder'], inputs.parse(facts['input']), seed=config.seed
   )
   tables = {
     split: features.extract(
@@ -53,7 +53,7 @@ def pixels(config, dataset, splits, checkpoint_meta) -> tuple[Tables, Facts]:
   its cross-validated score has seen the held-out pixels in that way.
   """
   source = checkpoint_meta['config'] if checkpoint_meta else config
-  image_input = inputs.Input(**source['input'])
+  image_input = inputs.parse(source['input'])
 
   def flat(batch):
     images = inputs.prepare(batch, image_input, dataset.geometry)

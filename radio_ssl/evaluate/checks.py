@@ -17,6 +17,13 @@ from radio_ssl.evaluate import baselines, features
 _LOG = logging.getLogger(__name__)
 
 _ENCODERS = ('', 'online', 'ema')
+_FIELDS = (
+  'protocol', 'data', 'which', 'rotations', 'num_folds', 'group_radius_arcsec',
+  'num_bootstrap', 'seed', 'batch_size', 'pixel_components', 'encoder', 'input'
+)  # fmt: skip
+_DATA_FIELDS = (
+  'dir', 'name', 'config', 'data_dir', 'train', 'test', 'classes'
+)  # fmt: skip
 
 
 def protocols() -> list[str]:
@@ -49,10 +56,8 @@ def settings(config, checkpoint, baseline: str | None) -> None:
   """
   if checkpoint is None and baseline is None:
     raise ValueError('Nothing to evaluate: give a checkpoint or a baseline.')
-  if 'protocol' not in config:
-    raise ValueError(
-      'config has no field "protocol"; wanted a config of configs/eval/.'
-    )
+  _fields(config, _FIELDS, 'config')
+  _fields(config.data, _DATA_FIELDS, 'config.data')
   if baseline is not None and baseline not in baselines.BASELINES:
     raise ValueError(
       f'No baseline named {baseline!r}; '
@@ -82,6 +87,16 @@ def settings(config, checkpoint, baseline: str | None) -> None:
     raise ValueError(
       f'config.data.train and config.data.test are both {config.data.test!r}.'
     )
+
+
+def _fields(config, wanted: tuple[str, ...], name: str) -> None:
+  for field in sorted({*config, *wanted}):
+    if field not in config or field not in wanted:
+      problem = 'lacks the' if field in wanted else 'has no'
+      raise ValueError(
+        f'{name} {problem} field {field!r}; configs/eval/base.py has them all. '
+        'Wanted a config of configs/eval/.'
+      )
 
 
 def fits(
@@ -147,7 +162,8 @@ def examples(
   if len(dataset.label_names) < 2:
     raise ValueError(
       f'{dataset.directory}: one class alone, {dataset.label_names[0]!r}; '
-      'there is nothing to tell apart.'
+      'there is nothing to tell apart. Name a set with two or more, or more of '
+      'them in config.data.classes.'
     )
 
 

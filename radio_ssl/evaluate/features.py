@@ -16,6 +16,7 @@ from radio_ssl.augment import inputs
 from radio_ssl.data import pipeline
 from radio_ssl.models import base as models
 from radio_ssl.objectives import base as objectives
+from radio_ssl.train import trees
 
 # Columns of the records that are kept beside the features.
 _COLUMNS = ('ra_deg', 'dec_deg', 'source_size_arcsec', 'flux_jy')
@@ -73,13 +74,29 @@ def from_checkpoint(
   )
   try:
     encoder = models.make_encoder(meta['config']['encoder'])
-    image_input = inputs.Input(**meta['config']['input'])
-  except (KeyError, TypeError) as error:
+    image_input = inputs.parse(meta['config']['input'])
+  except (KeyError, TypeError, ValueError) as error:
     raise ValueError(
       f'{path}: the stored config is of another version of radio_ssl '
       f'({meta.get("package_version")}): {error}.'
     ) from error
+  expected = jax.eval_shape(
+    functools.partial(encoder.init, train=False),
+    jax.random.key(0),
+    _blank(image_input),
+  )
+  if found := trees.difference(expected, variables):
+    raise ValueError(
+      f'{path}: its arrays are not those of the encoder that its own meta.json '
+      f'names: {found}. The two come from different runs: restore both from a '
+      'copy.'
+    )
   return FrozenEncoder(encoder, variables, image_input, meta)
+
+
+def _blank(image_input: inputs.Input) -> jax.Array:
+  size = image_input.size_pix
+  return jnp.zeros((1, size, size, image_input.channels))
 
 
 def untrained(
@@ -87,10 +104,8 @@ def untrained(
 ) -> FrozenEncoder:
   """An encoder as it is before the first step."""
   encoder = models.make_encoder(encoder_config)
-  size = image_input.size_pix
-  blank = jnp.zeros((1, size, size, image_input.channels))
   variables = jax.jit(functools.partial(encoder.init, train=False))(
-    jax.random.key(seed), blank
+    jax.random.key(seed), _blank(image_input)
   )
   return FrozenEncoder(encoder, variables, image_input, {})
 
@@ -147,7 +162,7 @@ def tabulate(dataset, split: str, encode, batch_size: int = 64) -> Table:
   """Applies `encode` (batch -> [B, D]) to a split; see `extract`."""
   if dataset.label_names is None:
     raise ValueError(
-      f'{dataset.directory}: the data set has no labels to evaluate on.'
+      f'{dataset.directory}: the data set has no labels; name a labelled one.'
     )
   source = dataset.source(split)
   if not len(source):

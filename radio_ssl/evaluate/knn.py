@@ -10,8 +10,6 @@ import numpy as np
 
 from radio_ssl.data import splits
 
-# Of the online score.
-NUM_FOLDS = 5
 _NEIGHBOURS = (1, 5, 10, 20, 50)
 _TEMPERATURES = (0.02, 0.07, 0.2, 1.0)
 
@@ -56,10 +54,10 @@ def cross_validated_accuracy(
   labels: np.ndarray,
   *,
   num_classes: int,
-  k: int = 10,
-  temperature: float = 0.07,
-  num_folds: int = NUM_FOLDS,
-  seed: int = 0,
+  k: int,
+  temperature: float,
+  num_folds: int,
+  seed: int,
   groups: np.ndarray | None = None,
 ) -> float:
   """Share of sources whose out-of-fold neighbours name their class.

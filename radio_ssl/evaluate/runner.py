@@ -12,7 +12,7 @@ import numpy as np
 
 import radio_ssl
 from radio_ssl import checkpoints
-from radio_ssl.data import pipeline, splits
+from radio_ssl.data import pipeline, places, splits
 from radio_ssl.evaluate import (
   baselines,
   checks,
@@ -54,7 +54,7 @@ def run(
   if pathlib.Path(output).is_file():
     raise ValueError(f'{output}: a file; wanted a folder for --output.')
   where = {k: config.data[k] for k in ('dir', 'name', 'config', 'data_dir')}
-  stored = dataset = pipeline.open_dataset(pipeline.find(**where))
+  stored = dataset = pipeline.open_dataset(places.find(**where))
   if config.data.classes:
     dataset = stored.of_classes(config.data.classes.split(','))
   frozen = None

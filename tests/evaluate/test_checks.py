@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from configs import base
 from radio_ssl.data import splits
 from radio_ssl.evaluate import checks, features
 
@@ -55,8 +56,22 @@ def test_nothing_to_evaluate_is_refused(config):
 
 
 def test_config_of_another_program_is_refused():
-  with pytest.raises(ValueError, match='no field "protocol"'):
-    checks.settings({'batch_size': 1}, 'runs/x', None)
+  with pytest.raises(ValueError, match=r'Wanted a config of configs/eval/'):
+    checks.settings(base.get_config(), 'runs/x', None)
+
+
+@pytest.mark.parametrize('place', ['', 'data.'])
+def test_field_that_is_invented_or_missing_is_refused(config, place):
+  holder = config.data if place else config
+  with holder.unlocked():
+    holder.sed = 1
+  with pytest.raises(ValueError, match="has no field 'sed'"):
+    checks.settings(config, 'runs/x', None)
+  with holder.unlocked():
+    del holder.sed
+    del holder['classes' if place else 'seed']
+  with pytest.raises(ValueError, match=r"lacks the field '(classes|seed)'"):
+    checks.settings(config, 'runs/x', None)
 
 
 def test_unknown_baseline_is_refused_before_anything_is_read(config):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from radio_ssl import checkpoints
 from radio_ssl.augment import inputs
+from radio_ssl.data import manifest
 from radio_ssl.evaluate import features
 from radio_ssl.models import base as models
 
@@ -127,6 +129,33 @@ def test_checkpoint_is_rebuilt_from_its_json_alone(
     features.extract(live, dataset, 'test').features,
   )
   assert frozen.meta == meta
+
+
+@pytest.fixture
+def rewritten(simclr_run, tmp_path):
+  """A copy of the run whose stored config was changed, sums and all."""
+
+  def rewrite(part, field, value):
+    run = shutil.copytree(simclr_run, tmp_path / 'run')
+    (folder,) = (run / 'checkpoints').iterdir()
+    meta = json.loads((folder / 'meta.json').read_text())
+    meta['config'][part][field] = value
+    (folder / 'meta.json').write_text(json.dumps(meta))
+    (folder / manifest.NAME).unlink()
+    manifest.write(folder)
+    return run
+
+  return rewrite
+
+
+def test_arrays_of_another_encoder_than_the_stored_one_are_refused(rewritten):
+  with pytest.raises(ValueError, match=r'run: its arrays are not .*, wanted'):
+    features.from_checkpoint(rewritten('encoder', 'width', 1 / 8))
+
+
+def test_input_field_of_a_later_version_is_refused(rewritten):
+  with pytest.raises(ValueError, match=r"another version .* field 'vignette'"):
+    features.from_checkpoint(rewritten('input', 'vignette', 1))
 
 
 def test_trained_encoder_differs_from_the_untrained_one(dataset, simclr_run):

@@ -8,13 +8,13 @@ unlabelled tiles takes it as `--exclude`. `--all` writes the 1256 sources of
 both splits instead, as a `--catalogue` to cut around.
 """
 
-import argparse
 import csv
 import pathlib
 import pickle
 import tarfile
 from collections.abc import Iterable, Sequence
 
+from tfds_builders import arguments
 from tfds_builders.mirabest import batches
 
 
@@ -42,7 +42,7 @@ def write(sources: Iterable[batches.Source], path: str | pathlib.Path) -> int:
 
 def main(argv: Sequence[str] | None = None) -> None:
   """Reads the batches, writes the catalogue, says how many."""
-  parser = argparse.ArgumentParser(
+  parser = arguments.Parser(
     description='Writes the test sources of MiraBest as a CSV catalogue.'
   )
   parser.add_argument(

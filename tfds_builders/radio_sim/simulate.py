@@ -9,7 +9,6 @@ sources stand in a loose grid, unlabelled faint points anywhere, 90 above 1 mJy
 a square degree.
 """
 
-import argparse
 import concurrent.futures
 import csv
 import dataclasses
@@ -21,6 +20,7 @@ import astropy.io.fits
 import astropy.wcs
 import numpy as np
 
+from tfds_builders import arguments
 from tfds_builders.radio_sim import sources
 
 PIXEL_ARCSEC = 1.8
@@ -264,13 +264,18 @@ def _streaks(size: int, *, turn: float) -> np.ndarray:
 
 def main(argv: Sequence[str] | None = None) -> None:
   """Writes a survey to look at."""
-  parser = argparse.ArgumentParser(description='Writes a simulated survey.')
+  parser = arguments.Parser(description='Writes a simulated survey.')
   parser.add_argument('--output', type=pathlib.Path, required=True)
   parser.add_argument('--mosaics', type=int, default=9)
   parser.add_argument('--seed', type=int, default=0)
   args = parser.parse_args(argv)
+  if args.mosaics < 1:
+    parser.error(f'--mosaics {args.mosaics}: wanted 1 or more.')
   mosaics = [Mosaic(n, seed=args.seed) for n in range(args.mosaics)]
-  paths, catalogue = write(args.output, mosaics)
+  try:
+    paths, catalogue = write(args.output, mosaics)
+  except OSError as error:
+    parser.error(f'--output {args.output}: {error.strerror or error}.')
   print(f'{args.output}: {len(paths)} mosaics, {catalogue.name}')
 
 
