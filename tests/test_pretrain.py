@@ -87,6 +87,17 @@ def test_run_logs_and_saves_at_its_clocks(dataset, tmp_path, method):
   assert 0 <= scores[0] <= 1
 
 
+def test_logged_lr_is_the_configs_times_batch_over_256(dataset, tmp_path):
+  config = _config(log_every=1)
+  config.optimizer.lr = 0.512
+  pretrain.run(config, tmp_path, dataset)
+  lr = [row['lr'] for row in _rows_of(tmp_path) if 'lr' in row]
+  # Batches of 4: 0.008 at the end of an epoch of 3 steps, then a half cosine.
+  cosine = [0.008 * (1 + np.cos(np.pi * k / 3)) / 2 for k in range(3)]
+  expected = [0.0, 0.008 / 3, 0.016 / 3, *cosine]
+  np.testing.assert_allclose(lr, expected, rtol=1e-5, atol=1e-9)
+
+
 def test_interrupted_and_resumed_run_equals_uninterrupted_run(
   dataset, tmp_path, monkeypatch
 ):

@@ -18,6 +18,8 @@ _SOFTENING = {
   'power': (0.1, 10.0),
   'sinh': (0.05, 1.0),
 }
+# The softenings that astropy takes where none is given, and the paper's power.
+DEFAULT_A = {'asinh': 0.1, 'log': 1000.0, 'power': 2.0, 'sinh': 1 / 3}
 STRETCHES = ('linear', 'sqrt', 'squared', *_SOFTENING)
 INTERVALS = ('minmax', 'zscale', 'sigma_clip')
 

@@ -7,6 +7,7 @@ or N devices, or processes, make the same views.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from radio_ssl.augment import inputs, ops
+from radio_ssl.augment import inputs, ops, stretch
 from radio_ssl.data import examples
 
 Batch = Mapping[str, Array]
@@ -43,6 +44,10 @@ class ViewGroup:
     noise_sigma: rms of added noise, in units of the image's own; correlated
       by the beam. (0, 0) turns it off. 1 is a survey 1.4 times as shallow; on
       pictures whose noise was clipped away it brings back a sky of noise.
+    stretches: each view takes one of these by chance in place of the input's;
+      () takes the input's. Softenings are those of `stretch.DEFAULT_A`, of the
+      input's own stretch `input.stretch_a`. As `gamma` does, this changes how
+      bright lobes stand beside the core, and no outline.
     gamma: exponent of the stretched image; drawn uniform in its logarithm.
       (1, 1) turns it off. The brightness of a source says little about its
       class; this is what makes it vary. At 2 faint lobes were gone.
@@ -58,6 +63,7 @@ class ViewGroup:
   blur_probability: float = 0.3
   blur_sigma_arcsec: tuple[float, float] = (0.5, 2.0)
   noise_sigma: tuple[float, float] = (0.0, 1.0)
+  stretches: tuple[str, ...] = ()
   gamma: tuple[float, float] = (0.5, 1.5)
   contrast_probability: float = 0.5
   contrast: tuple[float, float] = (0.8, 1.25)
@@ -198,19 +204,37 @@ def _check(group, name):
     raise ValueError(
       f'views.{name}.crop_area is {group.crop_area}; wanted within (0, 1].'
     )
+  for kind in group.stretches:
+    stretch.check(kind, stretch.DEFAULT_A.get(kind, 1.0))
   if not group.gamma[0] > 0:
     raise ValueError(f'views.{name}.gamma is {group.gamma}; wanted > 0.')
+
+
+def _inputs(group: ViewGroup, input: inputs.Input) -> list[inputs.Input]:
+  """The input with each stretch that a view may take."""
+  softenings = stretch.DEFAULT_A | {input.stretch: input.stretch_a}
+  return [
+    dataclasses.replace(
+      input, stretch=kind, stretch_a=softenings.get(kind, 1.0)
+    )
+    for kind in group.stretches or (input.stretch,)
+  ]
 
 
 def _one_view(plan: _Plan, input: inputs.Input):
   """The function (frame, low, high, image's key, view number) -> [S, S]."""
   group = plan.group
   closest = plan.field * math.sqrt(group.crop_area[0]) / plan.size
+  displays = [
+    functools.partial(inputs.display, input=one)
+    for one in _inputs(group, input)
+  ]
 
   def one(frame, low, high, rng, number):
     rng_draws, rng_noise = jax.random.split(jax.random.fold_in(rng, number))
     # One call for all numbers of a view: calls cost more than numbers.
-    draw = iter(jax.random.uniform(rng_draws, (12,)))
+    *draws, chosen = jax.random.uniform(rng_draws, (13,))
+    draw = iter(draws)
 
     def between(bounds):
       return bounds[0] + next(draw) * (bounds[1] - bounds[0])
@@ -239,7 +263,8 @@ def _one_view(plan: _Plan, input: inputs.Input):
       image = image + noise * ops.correlated_noise(
         rng_noise, plan.size, plan.beam / zoom, reach
       )
-    image = inputs.display(image, low, high, input)
+    index = (chosen * len(displays)).astype(jnp.int32)
+    image = jax.lax.switch(index, displays, image, low, high)
     exponent = jnp.exp(between([math.log(g) for g in group.gamma]))
     if tuple(group.gamma) != (1, 1):
       image = ops.gamma(image, exponent)

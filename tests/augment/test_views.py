@@ -212,6 +212,32 @@ def test_noise_of_a_view_has_the_images_rms_and_beam():
   assert correlation == pytest.approx(wanted, abs=0.03)
 
 
+def test_each_view_takes_one_of_the_stretches_by_chance():
+  kinds = ('linear', 'sqrt', 'log', 'asinh')
+  still = dataclasses.replace(
+    PLAIN, crop_area=(1.0, 1.0), rotate=False, flip=False
+  )
+  sky = np.repeat(np.maximum(_sky(1), 0), 64, axis=0)
+  group = dataclasses.replace(still, stretches=kinds)
+  own = dataclasses.replace(LINEAR, stretch='asinh', stretch_a=0.02)
+  found = np.asarray(_views(_batch(sky), group=group, input=own)['global'])
+  softening = {'linear': 1.0, 'sqrt': 1.0, 'log': 1000.0, 'asinh': 0.02}
+  wanted = [
+    inputs.prepare(
+      _batch(sky[:1]),
+      dataclasses.replace(own, stretch=kind, stretch_a=softening[kind]),
+      FIRST,
+    )[0]
+    for kind in kinds
+  ]
+  distance = np.abs(found.reshape(128, 1, -1) - np.reshape(wanted, (1, 4, -1)))
+  distance = distance.max(axis=-1)
+  assert distance.min(axis=1).max() < 1e-4
+  counts = np.bincount(distance.argmin(axis=1), minlength=4)
+  # 32 of each, +- 5.
+  assert counts.min() > 15
+
+
 def test_blur_of_a_view_is_in_arcsec():
   y, x = np.mgrid[:100, :100] - 49.5
   source = 90 * np.exp(-(y**2 + x**2) / (2 * 2.0**2))
@@ -251,6 +277,8 @@ def test_eight_bit_pictures_take_the_same_path():
     ({'noise_sigma': (-1.0, 1.0)}, 'noise_sigma .*; wanted >= 0'),
     ({'contrast': (2.0, 1.0)}, r'contrast is .*; wanted \(low, high\)'),
     ({'size_pix': 24}, 'views.global: pixels of 4.5 arcsec'),
+    ({'size_pix': 4}, 'size_pix is 4; wanted 8 or more, or 0'),
+    ({'stretches': ('sqrt', 'cubic')}, "No stretch named 'cubic'"),
   ],
 )
 def test_groups_that_do_not_fit_are_refused(change, message):
