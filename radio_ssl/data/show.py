@@ -71,10 +71,11 @@ def _draw(axes, record, label_names, interval: str) -> None:
     origin='lower',
     interpolation='nearest',
   )
-  title = record['name'].decode()[:24]
+  # A tile's place in its image stands at the end.
+  title = record['name'].decode()[-34:]
   if label_names is not None:
     title = f'{label_names[record["label"]]}\n{title}'
-  axes.set_title(title, fontsize=5, pad=2)
+  axes.set_title(title, fontsize=4.5, pad=2)
   scale = record['pixel_scale_arcsec']
   major, minor = (
     record[f'beam_{axis}_arcsec'] / scale for axis in ('major', 'minor')

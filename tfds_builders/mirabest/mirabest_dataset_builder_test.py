@@ -288,6 +288,26 @@ def test_the_real_batches_have_the_official_counts(real_data, tmp_path):
   assert sum(s.split == 'test' for s in sources) == 157
 
 
+@pytest.mark.slow
+def test_the_real_fits_are_the_same_sources_but_the_one_without(
+  real_data, tmp_path
+):
+  builder = _build('fits', tmp_path, real_data)
+  assert {k: v.num_examples for k, v in builder.info.splits.items()} == {
+    'train': 728,
+    'test': 104,
+  }
+  pictures = _build('confident', tmp_path, real_data)
+  for split in ('train', 'test'):
+    names, wanted = (
+      {e['name'].decode(): e['label'] for e in b.as_data_source(split)}
+      for b in (builder, pictures)
+    )
+    absent = set(wanted) - set(names)
+    assert absent == ({mirabest.WITHOUT_FITS} if split == 'train' else set())
+    assert names.items() <= wanted.items()
+
+
 def test_real_pictures_are_the_middle_of_their_fits_unflipped(real_data):
   sources = batches.read(real_data / 'mirabest/MiraBest_F_batches.tar.gz')
   middle = slice(75, 225)

@@ -1,5 +1,6 @@
 import json
 import pathlib
+import re
 
 import astropy.io.fits
 import numpy as np
@@ -326,6 +327,38 @@ def test_wrong_options_are_refused(survey, options, message):
   with pytest.raises(ValueError, match=message):
     build.build('radio_fits', **(survey | options))
   assert not list(survey['data_dir'].rglob('dataset_info.json'))
+
+
+def test_the_tiles_of_scorpio_cover_it_pixel_for_pixel(real_data, tmp_path):
+  folder = real_data / 'scorpio'
+  directory = build.build(
+    'radio_fits',
+    config='tiles',
+    images=str(folder / '*.fits'),
+    data_dir=tmp_path,
+  )
+  examples, metadata = read(directory)
+  # 1000 pixels in steps of 75, and a last tile that ends at the edge: 13 a
+  # side, in three images.
+  assert len(examples) == 3 * 13 * 13
+  assert metadata['pixel_scale_arcsec'] == pytest.approx(1.5, rel=1e-6)
+  assert metadata['beam_major_arcsec'] == pytest.approx(6.5, rel=1e-6)
+  for path in sorted(folder.glob('*.fits')):
+    image = fits.read(path)
+    seen = np.zeros((1000, 1000), int)
+    for name, example in examples.items():
+      if example['source_file'].decode() != path.name:
+        continue
+      x, y = (int(n) for n in re.fullmatch(r'.*#x(\d+)y(\d+)', name).groups())
+      window = slice(y, y + 150), slice(x, x + 150)
+      np.testing.assert_array_equal(
+        example['image'][..., 0], image.pixels_jy_beam[window]
+      )
+      centre = fits.pixel_to_sky(image.wcs, x + 74.5, y + 74.5)
+      found = example['ra_deg'], example['dec_deg']
+      np.testing.assert_allclose(found, centre, atol=1e-7)
+      seen[window] += 1
+    assert seen.min() >= 1
 
 
 def test_the_first_fields_of_mirabest_are_cut_around_their_sources(
