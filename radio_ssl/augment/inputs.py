@@ -137,7 +137,7 @@ def _validate_field(input, geometry):
 def refuse_coarse_pixels(
   input: Input, geometry: examples.Geometry, step: float, whose: str
 ) -> None:
-  """Raises ValueError where pixels would be larger than half the beam.
+  """Raises ValueError where pixels would be larger than half the minor axis.
 
   Args:
     input: may allow them.
@@ -145,7 +145,8 @@ def refuse_coarse_pixels(
     step: side of the new pixels in pixels of the stored image.
     whose: names the culprit in the message.
   """
-  scale, beam = geometry.pixel_scale_arcsec, geometry.beam_major_arcsec
+  scale = geometry.pixel_scale_arcsec
+  beam = geometry.beam_minor_arcsec or geometry.beam_major_arcsec
   if input.allow_coarse_pixels or scale is None or beam is None:
     return
   # Where the survey itself samples its beam by less, that is what there is.

@@ -38,6 +38,7 @@ class Geometry:
     pixel_scale_arcsec: side of a pixel, None where images differ.
     beam_major_arcsec: major axis of the beam (FWHM), None where images differ
       or nobody knows it.
+    beam_minor_arcsec: minor axis, None as well where nobody noted it.
   """
 
   height: int
@@ -45,6 +46,7 @@ class Geometry:
   dtype: str
   pixel_scale_arcsec: float | None
   beam_major_arcsec: float | None
+  beam_minor_arcsec: float | None = None
 
 
 def features(

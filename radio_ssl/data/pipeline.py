@@ -133,6 +133,7 @@ def open_dataset(directory: str | pathlib.Path) -> DataSet:
       dtype=np.dtype(image.np_dtype).name,
       pixel_scale_arcsec=metadata.get('pixel_scale_arcsec'),
       beam_major_arcsec=metadata.get('beam_major_arcsec'),
+      beam_minor_arcsec=metadata.get('beam_minor_arcsec'),
     ),
     label_names=None if label is None else tuple(label.names),
     num_examples={

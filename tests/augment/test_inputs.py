@@ -182,6 +182,14 @@ def test_survey_with_pixels_of_half_its_beam_or_more_is_taken_as_it_is():
     inputs.validate(inputs.Input(size_pix=60, field_arcsec=960.0), geometry)
 
 
+def test_the_minor_axis_of_the_beam_counts():
+  coarse = dataclasses.replace(INPUT, size_pix=36)
+  inputs.validate(coarse, FIRST)
+  flat = dataclasses.replace(FIRST, beam_minor_arcsec=4.5)
+  with pytest.raises(ValueError, match=r'larger than half the beam of 4\.5'):
+    inputs.validate(coarse, flat)
+
+
 def test_field_in_arcsec_needs_one_pixel_scale():
   varying = dataclasses.replace(FIRST, pixel_scale_arcsec=None)
   with pytest.raises(ValueError, match=r'set input\.field_arcsec=None'):

@@ -8,14 +8,15 @@ import dataclasses
 import os
 import pathlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from radio_ssl.data import catalogue as catalogues
-from radio_ssl.data import cutouts, examples, exclusion, fits
+from radio_ssl.data import cutouts, exclusion, fits
 from tfds_builders.radio_fits import assemble
+from tfds_builders.radio_fits import report as reports
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -52,64 +53,6 @@ class Cutouts:
   allow_coarse_pixels: bool = False
 
 
-@dataclasses.dataclass
-class Report:
-  """What `convert` did; filled in while it runs.
-
-  Attributes:
-    images: files converted.
-    examples: examples made.
-    skipped: file -> reason, for bad files passed over with skip_bad; files are
-      relative to the folder that all have in common.
-    excluded: tiles or cutouts dropped for an excluded source in them.
-    missing: tiles or cutouts dropped for their NaN pixels.
-    outside: catalogue sources in no image.
-    unsized: sources of unknown size that got min_field_arcsec.
-    unlabelled: sources without a label, left out of a labelled set.
-    excluded_unsized: excluded sources of unknown size, kept 30 arcsec away.
-    pixel_scales_arcsec: distinct values seen.
-    beams_major_arcsec: distinct values seen.
-  """
-
-  images: int = 0
-  examples: int = 0
-  skipped: dict[str, str] = dataclasses.field(default_factory=dict)
-  excluded: int = 0
-  missing: int = 0
-  outside: int = 0
-  unsized: int = 0
-  unlabelled: int = 0
-  excluded_unsized: int = 0
-  pixel_scales_arcsec: set[float] = dataclasses.field(default_factory=set)
-  beams_major_arcsec: set[float] = dataclasses.field(default_factory=set)
-
-  def summary(self) -> str:
-    """The counts in one line."""
-    return (
-      f'{self.examples} examples of {self.images} images; left out: '
-      f'{self.excluded} that hold an excluded source, {self.missing} with '
-      f'missing pixels, {self.outside} sources in no image, '
-      f'{self.unlabelled} without a label, {len(self.skipped)} bad files; '
-      f'{self.unsized} sources and {self.excluded_unsized} excluded ones of '
-      'unknown size.'
-    )
-
-  def count(self, example: Mapping[str, Any]) -> None:
-    """Notes an example that was made."""
-    self.examples += 1
-    self.pixel_scales_arcsec.add(float(example['pixel_scale_arcsec']))
-    self.beams_major_arcsec.add(float(example['beam_major_arcsec']))
-
-  def metadata(self) -> dict[str, Any]:
-    """What goes into the metadata of the data set, JSON-ready."""
-    values = dataclasses.asdict(self)
-    scales = values.pop('pixel_scales_arcsec')
-    beams = values.pop('beams_major_arcsec')
-    values['pixel_scale_arcsec'] = examples.shared(scales)
-    values['beam_major_arcsec'] = examples.shared(beams)
-    return values
-
-
 def convert(
   paths: Sequence[str | pathlib.Path],
   shape: Tiles | Cutouts,
@@ -120,7 +63,7 @@ def convert(
   beam_arcsec: float | None = None,
   skip_bad: bool = False,
   labelled: bool = False,
-  report: Report | None = None,
+  report: reports.Report | None = None,
   progress: Callable[[str], None] | None = None,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
   """Examples of images, one at a time.
@@ -159,7 +102,7 @@ def convert(
     overrides={'unit': unit, 'beam_arcsec': beam_arcsec},
     skip_bad=skip_bad,
     labelled=labelled,
-    report=report if report is not None else Report(),
+    report=report if report is not None else reports.Report(),
     progress=progress or (lambda line: None),
   )
   if exclude is not None:
@@ -199,7 +142,7 @@ class _Job:
   overrides: dict[str, Any]
   skip_bad: bool
   labelled: bool
-  report: Report
+  report: reports.Report
   progress: Callable[[str], None]
   used: set[pathlib.Path] = dataclasses.field(default_factory=set)
 

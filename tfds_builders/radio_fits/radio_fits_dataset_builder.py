@@ -16,6 +16,7 @@ from radio_ssl.data import catalogue as catalogues
 from radio_ssl.data import examples
 from tfds_builders import build
 from tfds_builders.radio_fits import convert
+from tfds_builders.radio_fits import report as reports
 
 # Of a file's content, at either end, that tells it from another of its name.
 _END_BYTES = 1 << 18
@@ -214,7 +215,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     return {'train': self._generate_examples()}
 
   def _generate_examples(self) -> Iterator[tuple[str, dict[str, Any]]]:
-    options, report = self.options, convert.Report()
+    options, report = self.options, reports.Report()
     paths = options.paths()
     if not paths:
       raise ValueError(

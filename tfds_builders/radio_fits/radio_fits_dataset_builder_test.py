@@ -11,6 +11,7 @@ from radio_ssl.data import catalogue as catalogues
 from radio_ssl.data import fits
 from tfds_builders import build
 from tfds_builders.radio_fits import assemble, convert
+from tfds_builders.radio_fits import report as reports
 
 RMS = 1e-4
 # (name, RA, Dec, size, class): two fields, the third source in both.
@@ -285,7 +286,7 @@ def test_a_source_is_cut_from_the_next_image_where_the_best_is_blank(
   with astropy.io.fits.open(folder / 'b.fits', mode='update') as hdus:
     hdus[0].data[:, 25:] = np.nan
   rows = [('shared', 149.975, 30.0, 12.0, 'FRI')]
-  report = convert.Report()
+  report = reports.Report()
   sources = catalogues.read(write_catalogue(tmp_path / 'c.csv', rows))
   ((_, example),) = convert.convert(
     sorted(folder.glob('*.fits')),

@@ -75,6 +75,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       metadata=tfds.core.MetadataDict(
         pixel_scale_arcsec=simulate.PIXEL_ARCSEC,
         beam_major_arcsec=simulate.BEAM_ARCSEC,
+        beam_minor_arcsec=simulate.BEAM_ARCSEC,
         simulation_seed=_SEED,
       ),
     )
