@@ -60,6 +60,9 @@ def run(main: Callable[[], int | None], *, required: Sequence[str]) -> None:
       cause = cause.args[0] if isinstance(cause, KeyError) else cause
       field, _, guess = str(cause).partition('\n')
       field = field.strip('"\'')
+      if 'Traceback' in guess:
+        # The file itself raised; ml_collections hands on all of its traceback.
+        error = f'{field} {guess.strip().splitlines()[-1]}'
       given = [a for a in argv if a.partition('=')[0].endswith(f'.{field}')]
       if given:
         error = f'{given[0]}: no such field. {guess or "See configs/."}'

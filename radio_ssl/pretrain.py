@@ -81,6 +81,9 @@ def resolve(
     )
   if workdir.is_file():
     raise ValueError(f'{workdir}: a file; wanted a folder for --workdir.')
+  objectives.parse(config.objective)
+  models.make_encoder(config.encoder)
+  optimizers.parse(config.optimizer)
   if evaluation is not None:
     config.eval_after = evaluation
   labelled = [config.monitor]

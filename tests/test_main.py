@@ -48,6 +48,17 @@ def test_field_that_a_config_file_invents_is_refused(tmp_path):
   [
     ('configs/eval/linear_sim.py', '', 'no field "objective"'),
     ('configs/simclr_first.py', '--config.data.dir=gone', 'gone: no finished'),
+    ('configs/simclr_first.py:lion', '', "No optimizer named 'lion'; there"),
+    (
+      'configs/simclr_first.py',
+      '--config.objective.name=moco',
+      "No objective named 'moco'; there are: byol, simclr.",
+    ),
+    (
+      'configs/simclr_first.py',
+      '--eval=configs/eval/linear_mirabest.py --eval.protocol=svm',
+      "No protocol named 'svm'",
+    ),
     ('configs/quickstart.py', '--config.data.dir=gone', 'gone: no finished'),
     (
       'configs/quickstart.py',
@@ -58,5 +69,5 @@ def test_field_that_a_config_file_invents_is_refused(tmp_path):
 )
 def test_bad_config_leaves_no_workdir(tmp_path, config, argument, told):
   workdir = tmp_path / 'run'
-  assert told in _refused(config, workdir, *filter(None, [argument]))
+  assert told in _refused(config, workdir, *argument.split())
   assert not workdir.exists()
