@@ -196,7 +196,7 @@ def run(
       parts.make_views,
       parts.tx,
       lr_schedule=parts.lr_schedule,
-      monitor_every=config.log_every,
+      logged=lambda step: _logged(config, parts.num_steps, step),
       axis_name=train_step.AXIS,
     ),
     devices,
@@ -288,6 +288,11 @@ def _announce(config, parts: Run, dataset, state, resumed: bool) -> None:
   )
 
 
+def _logged(config, last: int, step):
+  """Whether a step is logged: at its clock, the first and the last."""
+  return (step == 1) | progress.due(step, config.log_every, last)
+
+
 class _Loop:
   """The steps of one process, with their clocks."""
 
@@ -367,7 +372,7 @@ class _Loop:
         f'Loss or parameters are not finite since step {bad}: lower '
         'config.optimizer.lr, or look at the images of that step.'
       )
-    if step == 1 or progress.due(step, self._config.log_every, self._last):
+    if _logged(self._config, self._last, step):
       values = {k: float(v) for k, v in metrics.items()}
       del values['first_nonfinite_step']
       log.write(step, values)

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 _LOG = logging.getLogger(__name__)
 
 
-def due(step: int, every: int, last: int) -> bool:
+def due(step, every: int, last: int):
   """Whether a clock of period `every` fires at `step`, in 1 .. `last`.
 
-  The last step always fires; so that nothing divides by zero, `every` = 0 means
-  at the last step alone.
+  The last step always fires; `every` = 0 means at the last step alone. `step`
+  may be a traced array.
   """
-  return step == last or (every > 0 and step % every == 0)
+  return (step == last) | (step % (every or last) == 0)
 
 
 def duration(seconds: float) -> str:

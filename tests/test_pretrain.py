@@ -75,11 +75,13 @@ def _assert_equal(a, b):
 
 @pytest.mark.parametrize('method', ['simclr', 'byol'])
 def test_run_logs_and_saves_at_its_clocks(dataset, tmp_path, method):
-  pretrain.run(_config(method), tmp_path, dataset, labelled=dataset)
-  steps = [row['step'] for row in _rows_of(tmp_path) if 'loss' in row]
-  assert steps == [1, 2, 4, 6]
+  config = _config(method, num_steps=7)
+  pretrain.run(config, tmp_path, dataset, labelled=dataset)
+  rows = [row for row in _rows_of(tmp_path) if 'loss' in row]
+  assert [row['step'] for row in rows] == [1, 2, 4, 6, 7]
+  assert all('effective_rank' in row for row in rows)
   saved = [p.name for p in (tmp_path / 'checkpoints').iterdir()]
-  assert sorted(saved) == ['3', '6']
+  assert sorted(saved) == ['6', '7']
   scores = [
     r['knn_accuracy'] for r in _rows_of(tmp_path) if 'knn_accuracy' in r
   ]

@@ -21,7 +21,7 @@ def make_train_step(
   tx: optax.GradientTransformation,
   *,
   lr_schedule: optax.Schedule,
-  monitor_every: int,
+  logged: Callable[[jax.Array], jax.Array],
   axis_name: str | None,
 ) -> Callable:
   """Returns step(state, batch) -> (state, metrics).
@@ -31,8 +31,8 @@ def make_train_step(
     make_views: (batch, rng) -> {group: [V, B, H, W, C]}, keyed per example.
     tx: the optimiser.
     lr_schedule: the one inside `tx`, logged.
-    monitor_every: the collapse monitors are computed at the first and at
-      every such step and are NaN at the others: they need the whole batch.
+    logged: whether a step is; at the others the collapse monitors, which need
+      the whole batch, are NaN.
     axis_name: the mapped axis, or None on one device.
   """
   mean = functools.partial(_mean_over, axis_name)
@@ -64,8 +64,8 @@ def make_train_step(
         state.first_nonfinite_step, step, (metrics['loss'], params)
       ),
     }
-    due = (step == 1) | (step % monitor_every == 0)
-    metrics |= _monitors(base.gather_rows(output.features, axis_name), due)
+    features = base.gather_rows(output.features, axis_name)
+    metrics |= _monitors(features, logged(step))
     return state.replace(
       step=step,
       params=params,

@@ -78,7 +78,7 @@ def _start(name, axis_name):
     functools.partial(_views, objective),
     tx,
     lr_schedule=schedule,
-    monitor_every=2,
+    logged=lambda step: (step == 1) | (step % 2 == 0),
     axis_name=axis_name,
   )
 
