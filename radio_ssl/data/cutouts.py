@@ -96,36 +96,42 @@ def tiles(
     on the right.
   """
   height, width = image.pixels_jy_beam.shape
-  corners = [
-    (y, x)
-    for y in tile_corners(height, size, stride)
-    for x in tile_corners(width, size, stride)
-  ]
-  if not corners:
-    return
-  missing = np.isnan(image.pixels_jy_beam)
-  corners = [
-    (y, x)
-    for y, x in corners
-    if missing[y : y + size, x : x + size].mean() <= max_missing
-  ]
-  if not corners:
-    return
-  ys, xs = np.array(corners, float).T + (size - 1) / 2
+  across = tile_corners(width, size, stride)
+  around = size // 2
+  for y in tile_corners(height, size, stride) if across else []:
+    first = max(0, y - around)
+    # One row of tiles at a time: the image may be larger than the memory.
+    band = image.pixels_jy_beam[first : y + size + around, :]
+    inner = band[y - first : y - first + size]
+    missing = np.isnan(inner).sum(axis=0)
+    kept = [
+      x
+      for x in across
+      if missing[x : x + size].sum() <= max_missing * size * size
+    ]
+    if kept:
+      yield from _row_of_tiles(image, band, inner, y, kept)
+
+
+def _row_of_tiles(
+  image: fits.Image,
+  band: np.ndarray,
+  inner: np.ndarray,
+  y: int,
+  corners: list[int],
+) -> Iterator[Cutout]:
+  """Tiles at (y, corners), of rows `inner`; noise may look at all of `band`."""
+  size = len(inner)
+  xs = np.array(corners, float) + (size - 1) / 2
+  ys = np.full(len(corners), y + (size - 1) / 2)
   ras, decs = fits.pixel_to_sky(image.wcs, xs, ys)
   rotations = _rotations_deg(image, xs, ys, ras, decs)
   step = -1 if np.linalg.det(image.wcs.pixel_scale_matrix) > 0 else 1
-  around = size // 2
-  for (y, x), ra, dec, rotation in zip(
-    corners, ras, decs, rotations, strict=True
-  ):
-    rows = slice(max(0, y - around), y + size + around)
-    columns = slice(max(0, x - around), x + size + around)
+  for x, ra, dec, rotation in zip(corners, ras, decs, rotations, strict=True):
+    columns = slice(max(0, x - size // 2), x + size + size // 2)
     yield Cutout(
-      pixels_jy_beam=image.pixels_jy_beam[y : y + size, x : x + size][
-        :, ::step
-      ].copy(),
-      surroundings_jy_beam=image.pixels_jy_beam[rows, columns],
+      pixels_jy_beam=inner[:, x : x + size][:, ::step].copy(),
+      surroundings_jy_beam=band[:, columns],
       ra_deg=float(ra),
       dec_deg=float(dec),
       pixel_scale_arcsec=image.pixel_scale_arcsec,

@@ -2,38 +2,43 @@
 
 Radio images come with two to four axes, big-endian, integer-scaled,
 tile-compressed, in the primary unit or an extension, with units in any
-spelling. `read` returns the same thing for all of them or says, in one line,
+spelling. `opened` gives the same thing for all of them or says, in one line,
 what is wrong with which file and what to do.
 """
 
 import contextlib
 import dataclasses
+import math
 import pathlib
 import re
 import warnings
 from collections.abc import Iterator
+from typing import IO
 
 import astropy.coordinates
 import astropy.io.fits
 import astropy.wcs
 import astropy.wcs.utils
 import numpy as np
-import scipy.ndimage
 
-from radio_ssl.data import units
+from radio_ssl.data import records, units, windows
 
-# Exact zeros over these many rows and columns are padding or lost records, not
-# measurements.
-_ZERO_BLOCKS_PIX = ((8, 8), (1, 32))
 # Brighter than the Sun: a wrong unit or damaged bytes.
 _BRIGHTEST_JY_BEAM = 1e7
 _STOKES_I = 1
 # FITS standard 4.0, section 10.4.1.
 _RICE_PARAMETERS = {'BYTEPIX': (1, 2, 4, 8), 'BLOCKSIZE': (16, 32)}
-_PIXELS_AT_ONCE = 1 << 22
+# Tiles larger than this, unpacked, are taken for damage.
+_TILE_BYTES = 1 << 29
+_ROWS_AT_ONCE = 512
 _BEAM_IN_HISTORY = re.compile(
   r'BMAJ=\s*(\S+)\s+BMIN=\s*(\S+)(?:\s+BPA=\s*(\S+))?'
 )
+
+
+_Opened = tuple[
+  IO[bytes], list[astropy.io.fits.Header], astropy.io.fits.HDUList
+]
 
 
 class FitsError(ValueError):
@@ -60,7 +65,8 @@ class Image:
 
   Attributes:
     path: the file.
-    pixels_jy_beam: float32 [y, x] in FITS order, NaN where not measured.
+    pixels_jy_beam: float32 [y, x] in FITS order, NaN where not measured; of
+      `opened`, what reads its slices [y0:y1, x0:x1] from the file.
     wcs: the celestial part alone; calls take (x, y), 0-based.
     beam: None where neither header nor override tells.
     pixel_scale_arcsec: geometric mean of the pixel's sides at the reference.
@@ -68,7 +74,7 @@ class Image:
   """
 
   path: pathlib.Path
-  pixels_jy_beam: np.ndarray
+  pixels_jy_beam: np.ndarray | windows.Windows
   wcs: astropy.wcs.WCS
   beam: Beam | None
   pixel_scale_arcsec: float
@@ -113,9 +119,60 @@ def header(
   unit: str | None = None,
   beam_arcsec: float | None = None,
 ) -> Header:
-  """Reads what `read` would, without the pixels; same arguments and errors."""
-  with _opened(pathlib.Path(path)) as hdus:
-    return _header(pathlib.Path(path), hdus, unit, beam_arcsec)
+  """Reads what `opened` would but the pixels; same arguments and errors."""
+  path = pathlib.Path(path)
+  with _told(path), contextlib.ExitStack() as files:
+    _, stored, hdus = _open(path, files)
+    return _header(path, stored, hdus, unit, beam_arcsec)
+
+
+@contextlib.contextmanager
+def opened(
+  path: str | pathlib.Path,
+  *,
+  unit: str | None = None,
+  beam_arcsec: float | None = None,
+) -> Iterator[Image]:
+  """Opens one 2-D plane of Stokes I of any size, to read it part by part.
+
+  The first unit of the file that holds an image is taken. Axes of length 1 are
+  dropped; of a Stokes axis, I is taken; several channels are refused. Exact
+  zeros over 8 x 8 pixels or 32 in a row are padding and come back as NaN.
+
+  Args:
+    path: a FITS file: plain, .gz, .bz2, .xz or tile-compressed.
+    unit: taken instead of BUNIT.
+    beam_arcsec: FWHM of a round beam, taken instead of BMAJ, BMIN, BPA.
+
+  Yields:
+    An image whose `pixels_jy_beam` are a `windows.Windows`, good inside the
+    `with`; all of it has been looked at once.
+
+  Raises:
+    FitsError: one line with file, value and remedy.
+  """
+  path = pathlib.Path(path)
+  overrides = {'unit': unit, 'beam_arcsec': beam_arcsec}
+  with contextlib.ExitStack() as files:
+    with _told(path):
+      file, stored, hdus = _open(path, files)
+      head = _header(path, stored, hdus, unit, beam_arcsec)
+      hdu = hdus[head.hdu]
+      if isinstance(hdu, astropy.io.fits.CompImageHDU):
+        raw = windows.of_section(hdu, head.plane)
+      else:
+        start = hdu.fileinfo()['datLoc']
+        raw = windows.of_file(file, start, stored[head.hdu], head.plane)
+      pixels = windows.Windows(raw, head.shape, head.factor_to_jy_beam)
+      _check_values(path, pixels)
+    yield Image(
+      path=path,
+      pixels_jy_beam=pixels,
+      wcs=head.wcs,
+      beam=head.beam,
+      pixel_scale_arcsec=head.pixel_scale_arcsec,
+      overrides={k: v for k, v in overrides.items() if v is not None},
+    )
 
 
 def read(
@@ -124,66 +181,49 @@ def read(
   unit: str | None = None,
   beam_arcsec: float | None = None,
 ) -> Image:
-  """Reads one 2-D plane of Stokes I.
+  """`opened`, with all pixels in memory as float32 [y, x]."""
+  with opened(path, unit=unit, beam_arcsec=beam_arcsec) as image:
+    return dataclasses.replace(image, pixels_jy_beam=image.pixels_jy_beam[:, :])
 
-  The first unit of the file that holds an image is taken. Axes of length 1 are
-  dropped; of a Stokes axis, I is taken; several channels are refused. Exact
-  zeros over 8 x 8 pixels or 32 in a row are padding and come back as NaN.
 
-  Args:
-    path: a FITS file: plain, .gz, or tile-compressed.
-    unit: taken instead of BUNIT.
-    beam_arcsec: FWHM of a round beam, taken instead of BMAJ, BMIN, BPA.
-
-  Raises:
-    FitsError: one line with file, value and remedy.
-  """
-  path = pathlib.Path(path)
-  with _opened(path) as hdus:
-    head = _header(path, hdus, unit, beam_arcsec)
-    with np.errstate(invalid='ignore'):
-      # .section reads tile-compressed and scaled images in blocks of rows;
-      # .data would make a float64 or an uncompressed copy of everything first.
-      pixels = _pixels(hdus[head.hdu], head)
-  _blank_padding(pixels)
-  if not np.isfinite(pixels).any():
+def _check_values(path: pathlib.Path, pixels: windows.Windows) -> None:
+  """Refuses an image without measurements, or with impossible ones."""
+  brightest = np.nan
+  for row in range(0, pixels.shape[0], _ROWS_AT_ONCE):
+    part = pixels[row : row + _ROWS_AT_ONCE, :]
+    # fmax and fmin pass over NaN; of NaN alone they are NaN.
+    peak = max(np.fmax.reduce(part, None), -np.fmin.reduce(part, None))
+    brightest = np.fmax(brightest, peak)
+  if np.isnan(brightest):
     raise FitsError(
       f'{path}: no finite pixel (all NaN, blank or zero). Leave this file out.'
     )
-  brightest = max(np.nanmax(pixels), -np.nanmin(pixels))
   if brightest > _BRIGHTEST_JY_BEAM:
     raise FitsError(
       f'{path}: a pixel of {brightest:.3g} Jy/beam. Set unit= (--unit) if '
       'BUNIT is wrong; else the file is damaged: fetch it again.'
     )
-  overrides = {'unit': unit, 'beam_arcsec': beam_arcsec}
-  return Image(
-    path=path,
-    pixels_jy_beam=pixels,
-    wcs=head.wcs,
-    beam=head.beam,
-    pixel_scale_arcsec=head.pixel_scale_arcsec,
-    overrides={k: v for k, v in overrides.items() if v is not None},
-  )
+
+
+def _open(path: pathlib.Path, files: contextlib.ExitStack) -> _Opened:
+  """The plain file, the header of each unit as stored, and astropy's units."""
+  file = files.enter_context(records.plain(path))
+  stored = records.headers(file)
+  file.seek(0)
+  return file, stored, files.enter_context(astropy.io.fits.open(file))
 
 
 @contextlib.contextmanager
-def _opened(path: pathlib.Path) -> Iterator[astropy.io.fits.HDUList]:
-  """Opens a file; whatever goes wrong with its bytes is one FitsError."""
+def _told(path: pathlib.Path) -> Iterator[None]:
+  """Turns whatever goes wrong with a file's bytes into one FitsError."""
   if not path.is_file():
     raise FitsError(f'{path}: no such file. Check the path.')
   with warnings.catch_warnings():
     # Cosmetic: old keywords are repaired as astropy reads them.
     warnings.simplefilter('ignore')
-    for damage in ('.*truncated.*', '.*(Check|Data)sum verification failed.*'):
-      warnings.filterwarnings('error', message=damage)
+    warnings.filterwarnings('error', message='.*truncated.*')
     try:
-      # astropy leaves a file open when it gives up on it; `with` does not.
-      with (
-        open(path, 'rb') as file,
-        astropy.io.fits.open(file, checksum=True) as hdus,
-      ):
-        yield hdus
+      yield
     except FitsError:
       raise
     except Exception as error:  # astropy, zlib and numpy raise all kinds.
@@ -196,6 +236,7 @@ def _opened(path: pathlib.Path) -> Iterator[astropy.io.fits.HDUList]:
 
 def _header(
   path: pathlib.Path,
+  stored: list[astropy.io.fits.Header],
   hdus: astropy.io.fits.HDUList,
   unit: str | None,
   beam_arcsec: float | None,
@@ -207,7 +248,8 @@ def _header(
       'of 2 to 4 axes.'
     )
   cards = hdus[number].header
-  _check_compression(path, hdus, number)
+  if isinstance(hdus[number], astropy.io.fits.CompImageHDU):
+    _check_compression(path, stored[number])
   wcs = _celestial(path, cards)
   bunit = unit if unit is not None else str(cards.get('BUNIT', ''))
   try:
@@ -231,18 +273,13 @@ def _header(
 
 
 def _check_compression(
-  path: pathlib.Path, hdus: astropy.io.fits.HDUList, number: int
+  path: pathlib.Path, stored: astropy.io.fits.Header
 ) -> None:
   """Refuses what makes astropy's decoder in C write where it must not."""
-  if not isinstance(hdus[number], astropy.io.fits.CompImageHDU):
-    return
-  # The image's own header does not show how it is stored.
-  with astropy.io.fits.open(path, disable_image_compression=True) as stored:
-    cards = stored[number].header
   values = {
-    cards[f'ZNAME{n}']: cards.get(f'ZVAL{n}')
+    stored[f'ZNAME{n}']: stored.get(f'ZVAL{n}')
     for n in range(1, 10)
-    if f'ZNAME{n}' in cards
+    if f'ZNAME{n}' in stored
   }
   for name, allowed in _RICE_PARAMETERS.items():
     if name in values and values[name] not in allowed:
@@ -250,6 +287,15 @@ def _check_compression(
         f'{path}: {name} of the compression is {values[name]!r}; wanted one of '
         f'{allowed}. The file is damaged: fetch it again.'
       )
+  axes = range(1, stored['ZNAXIS'] + 1)
+  sides = [stored[f'ZNAXIS{n}'] for n in axes]
+  tile = [stored.get(f'ZTILE{n}', sides[0] if n == 1 else 1) for n in axes]
+  rows = math.prod(-(-s // t) for s, t in zip(sides, tile, strict=True))
+  if rows != stored['NAXIS2'] or math.prod(tile) * 8 > _TILE_BYTES:
+    raise FitsError(
+      f'{path}: {stored["NAXIS2"]} compressed tiles of {tile} pixels for an '
+      f'image of {sides}. The file is damaged: fetch it again.'
+    )
 
 
 def _is_image(hdu: object) -> bool:
@@ -342,28 +388,3 @@ def _plane(
       )
     index[-1] = int(at)
   return tuple(index)
-
-
-def _pixels(hdu: object, head: Header) -> np.ndarray:
-  pixels = np.empty(head.shape, np.float32)
-  step = max(1, _PIXELS_AT_ONCE // head.shape[1])
-  for row in range(0, head.shape[0], step):
-    rows = slice(row, min(row + step, head.shape[0]))
-    block = hdu.section[(*head.plane, rows, slice(None))]
-    block = (block * head.factor_to_jy_beam).astype(np.float32)
-    pixels[rows] = np.where(np.isfinite(block), block, np.nan)
-  return pixels
-
-
-def _blank_padding(pixels: np.ndarray) -> None:
-  """Sets blocks and long runs of exact zeros to NaN, in place."""
-  zero = pixels == 0
-  for block in _ZERO_BLOCKS_PIX:
-    # A block holds one of half its size on a grid of halves, which is quick to
-    # look for; integer images have many zeros and no block.
-    step_y, step_x = (max(1, side // 2) for side in block)
-    height, width = zero.shape[0] // step_y, zero.shape[1] // step_x
-    grid = zero[: height * step_y, : width * step_x]
-    if grid.reshape(height, step_y, width, step_x).all(axis=(1, 3)).any():
-      opened = scipy.ndimage.binary_opening(zero, np.ones(block, bool))
-      pixels[opened] = np.nan

@@ -5,7 +5,7 @@ import astropy.io.fits
 import numpy as np
 import pytest
 
-from radio_ssl.data import fits, units
+from radio_ssl.data import fits, units, windows
 
 
 def header(**cards):
@@ -205,7 +205,7 @@ def test_compressed_gzipped_and_extension_images_read_alike(tmp_path):
 def test_large_images_read_in_blocks_of_rows(tmp_path, monkeypatch):
   pixels = noise().astype(np.float32)
   path = write(tmp_path / 'a.fits', pixels)
-  monkeypatch.setattr(fits, '_PIXELS_AT_ONCE', 7 * 40)
+  monkeypatch.setattr(windows, '_PIXELS_AT_ONCE', 7 * 40)
   np.testing.assert_array_equal(fits.read(path).pixels_jy_beam, pixels)
 
 

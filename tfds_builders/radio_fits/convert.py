@@ -4,7 +4,9 @@
 surveys call it on the files that they made.
 """
 
+import contextlib
 import dataclasses
+import itertools
 import os
 import pathlib
 import time
@@ -126,6 +128,13 @@ def with_labels(sources: catalogues.Catalogue) -> catalogues.Catalogue:
   return sources.take(sources.label != '')
 
 
+def _check_beam(image: fits.Image | fits.Header) -> None:
+  if image.beam is None:
+    raise fits.FitsError(
+      f'{image.path}: no BMAJ in the header. Set beam_arcsec (--beam_arcsec).'
+    )
+
+
 def _exclusion(sources: catalogues.Catalogue) -> exclusion.Exclusion:
   return exclusion.Exclusion(
     sources.ra_deg, sources.dec_deg, sources.source_size_arcsec
@@ -175,31 +184,31 @@ class _Job:
 
   def _from_tiles(self) -> Iterator[tuple[str, dict[str, Any]]]:
     for path in self._timed(self.paths):
-      image = self._image(path)
-      if image is None:
-        continue
-      for tile in self._kept(self._cut_tiles(image)):
-        y, x = tile.corner
-        name = f'{self.names[path]}#x{x:05d}y{y:05d}'
-        yield name, assemble.example(image, tile, name)
+      with self._image(path) as image:
+        for row in self._rows_of_tiles(image) if image else []:
+          for tile in self._kept(row):
+            y, x = tile.corner
+            name = f'{self.names[path]}#x{x:05d}y{y:05d}'
+            yield name, assemble.example(image, tile, name)
 
-  def _cut_tiles(self, image: fits.Image) -> list[cutouts.Cutout]:
-    height, width = image.pixels_jy_beam.shape
+  def _rows_of_tiles(self, image: fits.Image) -> Iterator[list[cutouts.Cutout]]:
+    """Tiles at the same height together; counts those that have no pixels."""
     shape = self.shape
-    corners = [
+    down, across = (
       len(cutouts.tile_corners(n, shape.size_pix, shape.stride_pix))
-      for n in (height, width)
-    ]
-    found = list(
-      cutouts.tiles(
-        image,
-        size=shape.size_pix,
-        stride=shape.stride_pix,
-        max_missing=shape.max_missing,
-      )
+      for n in image.pixels_jy_beam.shape
     )
-    self.report.missing += corners[0] * corners[1] - len(found)
-    return found
+    self.report.missing += down * across
+    tiles = cutouts.tiles(
+      image,
+      size=shape.size_pix,
+      stride=shape.stride_pix,
+      max_missing=shape.max_missing,
+    )
+    for _, row in itertools.groupby(tiles, lambda tile: tile.corner[0]):
+      found = list(row)
+      self.report.missing -= len(found)
+      yield found
 
   def _kept(self, pieces: list[cutouts.Cutout]) -> list[cutouts.Cutout]:
     """Without those that hold an excluded source."""
@@ -229,20 +238,26 @@ class _Job:
       for source, paths in left.items():
         by_path.setdefault(paths.pop(0), []).append(source)
       for path in self._timed([p for p in self.paths if p in by_path]):
-        image = self._image(path)
-        for source in by_path[path] if image else []:
-          piece = self._cut_source(image, sources, source)
-          missing = np.isnan(piece.pixels_jy_beam).mean()
-          if missing > self.shape.max_missing:
-            continue
-          left[source] = None
-          if self._kept([piece]):
-            example = assemble.source_example(image, piece, sources, source)
-            if not self.labelled:
-              example.pop('label', None)
-            yield example['name'], example
+        with self._image(path) as image:
+          wanted = by_path[path] if image else []
+          for source, piece in self._pieces(image, sources, wanted):
+            left[source] = None
+            if self._kept([piece]):
+              example = assemble.source_example(image, piece, sources, source)
+              if not self.labelled:
+                example.pop('label', None)
+              yield example['name'], example
       self.report.missing += sum(paths == [] for paths in left.values())
       left = {source: paths for source, paths in left.items() if paths}
+
+  def _pieces(
+    self, image: fits.Image, sources: catalogues.Catalogue, wanted: list[int]
+  ) -> Iterator[tuple[int, cutouts.Cutout]]:
+    """The wanted sources that have pixels in this image."""
+    for source in wanted:
+      piece = self._cut_source(image, sources, source)
+      if np.isnan(piece.pixels_jy_beam).mean() <= self.shape.max_missing:
+        yield source, piece
 
   def _images_of(
     self, sources: catalogues.Catalogue
@@ -253,7 +268,7 @@ class _Job:
       f'looking for {len(sources)} sources in {len(self.paths)} images'
     )
     for path in self.paths:
-      header = self._open(fits.header, path)
+      header = self._header(path)
       if header is not None:
         found += [
           (s, -edge, path) for s, edge in assemble.inside(header, sources)
@@ -292,29 +307,32 @@ class _Job:
       field_arcsec=field,
     )
 
-  def _image(self, path: pathlib.Path) -> fits.Image | None:
-    image = self._open(fits.read, path)
-    if image is not None:
-      self.used.add(path)
-      self.report.images = len(self.used)
-    return image
+  @contextlib.contextmanager
+  def _image(self, path: pathlib.Path) -> Iterator[fits.Image | None]:
+    """An open image; None for a bad one that is passed over."""
+    with contextlib.ExitStack() as files:
+      try:
+        image = files.enter_context(fits.opened(path, **self.overrides))
+        _check_beam(image)
+        self.used.add(path)
+        self.report.images = len(self.used)
+      except fits.FitsError as error:
+        image = self._passed_over(path, error)
+      yield image
 
-  def _open(self, reader: Callable[..., Any], path: pathlib.Path) -> Any:
-    """A file's image or header; None for a bad one that is passed over."""
+  def _header(self, path: pathlib.Path) -> fits.Header | None:
     try:
-      opened = reader(path, **self.overrides)
-      if opened.beam is None:
-        raise fits.FitsError(
-          f'{path}: no BMAJ in the header. Set beam_arcsec (--beam_arcsec).'
-        )
-      return opened
+      header = fits.header(path, **self.overrides)
+      _check_beam(header)
+      return header
     except fits.FitsError as error:
-      if not self.skip_bad:
-        raise
-      self.report.skipped[self.names[path]] = str(error).removeprefix(
-        f'{path}: '
-      )
-      return None
+      return self._passed_over(path, error)
+
+  def _passed_over(self, path: pathlib.Path, error: fits.FitsError) -> None:
+    if not self.skip_bad:
+      raise error
+    reason = str(error).removeprefix(f'{path}: ')
+    self.report.skipped[self.names[path]] = reason
 
   def _timed(self, paths: Sequence[pathlib.Path]) -> Iterator[pathlib.Path]:
     """The paths, with a line of progress every few seconds."""

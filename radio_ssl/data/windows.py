@@ -1,0 +1,127 @@
+"""Any part of a large image as float32 in Jy/beam, without the rest of it."""
+
+import mmap
+from collections.abc import Callable
+from typing import IO, Any
+
+import astropy.io.fits
+import numpy as np
+import scipy.ndimage
+
+# Exact zeros over these many rows and columns are padding or lost records, not
+# measurements.
+_ZERO_BLOCKS_PIX = ((8, 8), (1, 32))
+# What a window must know beyond its edges to find those blocks.
+_HALO_PIX = tuple(
+  max(sides) - 1 for sides in zip(*_ZERO_BLOCKS_PIX, strict=True)
+)
+_PIXELS_AT_ONCE = 1 << 22
+# Pages of a mapped file count as memory of this process until they are let go.
+_LET_GO_BYTES = 1 << 26
+_TYPES = {8: '>u1', 16: '>i2', 32: '>i4', 64: '>i8', -32: '>f4', -64: '>f8'}
+
+Raw = Callable[[slice, slice], np.ndarray]
+
+
+class Windows:
+  """An image on disk; `windows[y0:y1, x0:x1]` reads that part.
+
+  Attributes:
+    shape: (rows, columns).
+  """
+
+  def __init__(self, raw: Raw, shape: tuple[int, int], factor: float):
+    """Takes what reads values in the unit of the file, and its factor."""
+    self.shape = shape
+    self._raw = raw
+    self._factor = factor
+
+  def __getitem__(self, index: tuple[slice, slice]) -> np.ndarray:
+    """float32 [y, x], NaN where not measured; ends beyond the image are cut."""
+    inner, outer = [], []
+    for part, length, halo in zip(index, self.shape, _HALO_PIX, strict=True):
+      start, stop, _ = part.indices(length)
+      first = max(0, start - halo)
+      outer.append(slice(first, min(length, stop + halo)))
+      inner.append(slice(start - first, max(start, stop) - first))
+    pixels = self._read(*outer)
+    blank_padding(pixels)
+    return pixels[tuple(inner)].copy()
+
+  def _read(self, rows: slice, columns: slice) -> np.ndarray:
+    width = columns.stop - columns.start
+    pixels = np.empty((rows.stop - rows.start, width), np.float32)
+    step = max(1, _PIXELS_AT_ONCE // max(1, width))
+    with np.errstate(invalid='ignore', over='ignore'):
+      for row in range(rows.start, rows.stop, step):
+        block = slice(row, min(row + step, rows.stop))
+        part = pixels[row - rows.start : block.stop - rows.start]
+        part[:] = self._raw(block, columns) * self._factor
+        part[~np.isfinite(part)] = np.nan
+    return pixels
+
+
+def of_section(hdu: Any, plane: tuple[int, ...]) -> Raw:
+  """Reads a tile-compressed image; astropy unpacks the tiles that are met."""
+
+  def raw(rows: slice, columns: slice) -> np.ndarray:
+    return hdu.section[(*plane, rows, columns)]
+
+  return raw
+
+
+def of_file(
+  file: IO[bytes],
+  offset: int,
+  cards: astropy.io.fits.Header,
+  plane: tuple[int, ...],
+) -> Raw:
+  """Reads an uncompressed image through the page cache of the machine.
+
+  Args:
+    file: plain FITS; must stay open.
+    offset: of the image's data.
+    cards: its header as stored.
+    plane: index on the leading axes, in NumPy's order.
+  """
+  mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+  shape = [cards[f'NAXIS{n}'] for n in range(cards['NAXIS'], 0, -1)]
+  array = np.frombuffer(
+    mapped, _TYPES[cards['BITPIX']], int(np.prod(shape)), offset
+  )
+  image = array.reshape(shape)[plane]
+  scale, zero = cards.get('BSCALE', 1), cards.get('BZERO', 0)
+  blank = cards.get('BLANK') if cards['BITPIX'] > 0 else None
+  touched = 0
+
+  def raw(rows: slice, columns: slice) -> np.ndarray:
+    nonlocal touched
+    stored = image[rows, columns]
+    values = stored.astype(
+      np.float32 if image.itemsize < 4 or image.dtype == '>f4' else np.float64
+    )
+    if (scale, zero) != (1, 0):
+      values = values.astype(np.float64) * scale + zero
+    if blank is not None:
+      values[stored == blank] = np.nan
+    touched += values.shape[0] * max(4096, stored.nbytes // max(1, len(stored)))
+    if touched > _LET_GO_BYTES and hasattr(mmap, 'MADV_DONTNEED'):
+      mapped.madvise(mmap.MADV_DONTNEED)
+      touched = 0
+    return values
+
+  return raw
+
+
+def blank_padding(pixels: np.ndarray) -> None:
+  """Sets blocks and long runs of exact zeros to NaN, in place."""
+  zero = pixels == 0
+  for block in _ZERO_BLOCKS_PIX:
+    # A block holds one of half its size on a grid of halves, which is quick to
+    # look for; integer images have many zeros and no block.
+    step_y, step_x = (max(1, side // 2) for side in block)
+    height, width = zero.shape[0] // step_y, zero.shape[1] // step_x
+    grid = zero[: height * step_y, : width * step_x]
+    if grid.reshape(height, step_y, width, step_x).all(axis=(1, 3)).any():
+      opened = scipy.ndimage.binary_opening(zero, np.ones(block, bool))
+      pixels[opened] = np.nan
