@@ -8,9 +8,7 @@ what is wrong with which file and what to do.
 
 import contextlib
 import dataclasses
-import math
 import pathlib
-import re
 import warnings
 from collections.abc import Iterator
 from typing import IO
@@ -21,28 +19,27 @@ import astropy.wcs
 import astropy.wcs.utils
 import numpy as np
 
-from radio_ssl.data import records, units, windows
+from radio_ssl.data import beams, records, units, windows
 
 # Brighter than the Sun: a wrong unit or damaged bytes.
 _BRIGHTEST_JY_BEAM = 1e7
+_MOST_ZEROS = 0.95
 _STOKES_I = 1
-# FITS standard 4.0, section 10.4.1.
-_RICE_PARAMETERS = {'BYTEPIX': (1, 2, 4, 8), 'BLOCKSIZE': (16, 32)}
-# Tiles larger than this, unpacked, are taken for damage.
-_TILE_BYTES = 1 << 29
-_ROWS_AT_ONCE = 512
-_BEAM_IN_HISTORY = re.compile(
-  r'BMAJ=\s*(\S+)\s+BMIN=\s*(\S+)(?:\s+BPA=\s*(\S+))?'
-)
-
-
 _Opened = tuple[
   IO[bytes], list[astropy.io.fits.Header], astropy.io.fits.HDUList
 ]
 
 
 class FitsError(ValueError):
-  """A file that cannot be used; one line: file, value, remedy."""
+  """A file that cannot be used; one line: file, value, remedy.
+
+  Attributes:
+    kind: of the reason, in a word or two, to count by.
+  """
+
+  def __init__(self, message: str, kind: str):
+    super().__init__(message)
+    self.kind = kind
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +67,7 @@ class Image:
     wcs: the celestial part alone; calls take (x, y), 0-based.
     beam: None where neither header nor override tells.
     pixel_scale_arcsec: geometric mean of the pixel's sides at the reference.
+    statistics: of all its pixels; None for an image that was not read.
     overrides: what was given instead of read: 'unit', 'beam_arcsec'.
   """
 
@@ -78,6 +76,7 @@ class Image:
   wcs: astropy.wcs.WCS
   beam: Beam | None
   pixel_scale_arcsec: float
+  statistics: windows.Statistics | None = None
   overrides: dict[str, str | float] = dataclasses.field(default_factory=dict)
 
 
@@ -122,8 +121,8 @@ def header(
   """Reads what `opened` would but the pixels; same arguments and errors."""
   path = pathlib.Path(path)
   with _told(path), contextlib.ExitStack() as files:
-    _, stored, hdus = _open(path, files)
-    return _header(path, stored, hdus, unit, beam_arcsec)
+    _, _, hdus = _open(path, files)
+    return _header(path, hdus, unit, beam_arcsec)
 
 
 @contextlib.contextmanager
@@ -156,21 +155,23 @@ def opened(
   with contextlib.ExitStack() as files:
     with _told(path):
       file, stored, hdus = _open(path, files)
-      head = _header(path, stored, hdus, unit, beam_arcsec)
+      head = _header(path, hdus, unit, beam_arcsec)
       hdu = hdus[head.hdu]
       if isinstance(hdu, astropy.io.fits.CompImageHDU):
-        raw = windows.of_section(hdu, head.plane)
+        raw = windows.of_section(hdu, stored[head.hdu], head.plane)
       else:
         start = hdu.fileinfo()['datLoc']
         raw = windows.of_file(file, start, stored[head.hdu], head.plane)
       pixels = windows.Windows(raw, head.shape, head.factor_to_jy_beam)
-      _check_values(path, pixels)
+      statistics = pixels.statistics()
+      _check_values(path, statistics)
     yield Image(
       path=path,
       pixels_jy_beam=pixels,
       wcs=head.wcs,
       beam=head.beam,
       pixel_scale_arcsec=head.pixel_scale_arcsec,
+      statistics=statistics,
       overrides={k: v for k, v in overrides.items() if v is not None},
     )
 
@@ -186,22 +187,24 @@ def read(
     return dataclasses.replace(image, pixels_jy_beam=image.pixels_jy_beam[:, :])
 
 
-def _check_values(path: pathlib.Path, pixels: windows.Windows) -> None:
+def _check_values(path: pathlib.Path, found: windows.Statistics) -> None:
   """Refuses an image without measurements, or with impossible ones."""
-  brightest = np.nan
-  for row in range(0, pixels.shape[0], _ROWS_AT_ONCE):
-    part = pixels[row : row + _ROWS_AT_ONCE, :]
-    # fmax and fmin pass over NaN; of NaN alone they are NaN.
-    peak = max(np.fmax.reduce(part, None), -np.fmin.reduce(part, None))
-    brightest = np.fmax(brightest, peak)
-  if np.isnan(brightest):
+  if not found.measured:
     raise FitsError(
-      f'{path}: no finite pixel (all NaN, blank or zero). Leave this file out.'
+      f'{path}: no finite pixel (all NaN, blank or zero). Leave this file out.',
+      'no measurement',
     )
-  if brightest > _BRIGHTEST_JY_BEAM:
+  if found.zeros > _MOST_ZEROS:
     raise FitsError(
-      f'{path}: a pixel of {brightest:.3g} Jy/beam. Set unit= (--unit) if '
-      'BUNIT is wrong; else the file is damaged: fetch it again.'
+      f'{path}: {100 * found.zeros:.1f} % of it are areas of exact zeros; '
+      f'wanted at most {100 * _MOST_ZEROS:g}. Cut it to where there is sky.',
+      'zeros',
+    )
+  if found.brightest > _BRIGHTEST_JY_BEAM:
+    raise FitsError(
+      f'{path}: a pixel of {found.brightest:.3g} Jy/beam. Set unit= (--unit) '
+      'if BUNIT is wrong; else the file is damaged: fetch it again.',
+      'brightness',
     )
 
 
@@ -217,7 +220,7 @@ def _open(path: pathlib.Path, files: contextlib.ExitStack) -> _Opened:
 def _told(path: pathlib.Path) -> Iterator[None]:
   """Turns whatever goes wrong with a file's bytes into one FitsError."""
   if not path.is_file():
-    raise FitsError(f'{path}: no such file. Check the path.')
+    raise FitsError(f'{path}: no such file. Check the path.', 'no file')
   with warnings.catch_warnings():
     # Cosmetic: old keywords are repaired as astropy reads them.
     warnings.simplefilter('ignore')
@@ -230,13 +233,13 @@ def _told(path: pathlib.Path) -> Iterator[None]:
       reason = ' '.join(str(error).split())[:200] or type(error).__name__
       raise FitsError(
         f'{path}: not a whole, valid FITS file ({reason}). Fetch it again or '
-        'leave it out.'
+        'leave it out.',
+        'damaged',
       ) from error
 
 
 def _header(
   path: pathlib.Path,
-  stored: list[astropy.io.fits.Header],
   hdus: astropy.io.fits.HDUList,
   unit: str | None,
   beam_arcsec: float | None,
@@ -245,11 +248,10 @@ def _header(
   if number is None:
     raise FitsError(
       f'{path}: no 2-D image in any of its {len(hdus)} units. Wanted an image '
-      'of 2 to 4 axes.'
+      'of 2 to 4 axes.',
+      'no image',
     )
   cards = hdus[number].header
-  if isinstance(hdus[number], astropy.io.fits.CompImageHDU):
-    _check_compression(path, stored[number])
   wcs = _celestial(path, cards)
   bunit = unit if unit is not None else str(cards.get('BUNIT', ''))
   try:
@@ -257,45 +259,21 @@ def _header(
   except ValueError:
     raise FitsError(
       f'{path}: BUNIT is {bunit!r}; wanted one that converts to Jy/beam. Set '
-      "unit='Jy/beam' (--unit) to override."
+      "unit='Jy/beam' (--unit) to override.",
+      'unit',
     ) from None
   scales = astropy.wcs.utils.proj_plane_pixel_scales(wcs)
+  plane = _plane(path, cards)
   return Header(
     path=path,
     shape=(cards['NAXIS2'], cards['NAXIS1']),
     wcs=wcs,
-    beam=_beam(path, cards, beam_arcsec),
+    beam=_beam(path, cards, hdus, plane, beam_arcsec),
     pixel_scale_arcsec=float(np.sqrt(np.prod(scales)) * 3600),
     factor_to_jy_beam=factor,
     hdu=number,
-    plane=_plane(path, cards),
+    plane=plane,
   )
-
-
-def _check_compression(
-  path: pathlib.Path, stored: astropy.io.fits.Header
-) -> None:
-  """Refuses what makes astropy's decoder in C write where it must not."""
-  values = {
-    stored[f'ZNAME{n}']: stored.get(f'ZVAL{n}')
-    for n in range(1, 10)
-    if f'ZNAME{n}' in stored
-  }
-  for name, allowed in _RICE_PARAMETERS.items():
-    if name in values and values[name] not in allowed:
-      raise FitsError(
-        f'{path}: {name} of the compression is {values[name]!r}; wanted one of '
-        f'{allowed}. The file is damaged: fetch it again.'
-      )
-  axes = range(1, stored['ZNAXIS'] + 1)
-  sides = [stored[f'ZNAXIS{n}'] for n in axes]
-  tile = [stored.get(f'ZTILE{n}', sides[0] if n == 1 else 1) for n in axes]
-  rows = math.prod(-(-s // t) for s, t in zip(sides, tile, strict=True))
-  if rows != stored['NAXIS2'] or math.prod(tile) * 8 > _TILE_BYTES:
-    raise FitsError(
-      f'{path}: {stored["NAXIS2"]} compressed tiles of {tile} pixels for an '
-      f'image of {sides}. The file is damaged: fetch it again.'
-    )
 
 
 def _is_image(hdu: object) -> bool:
@@ -331,7 +309,8 @@ def _celestial(
     reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
     raise FitsError(
       f'{path}: no celestial WCS on axes 1 and 2 (CTYPE {axes}; {reason[0]}). '
-      'Wanted RA/Dec or Galactic axes with a projection: repair the header.'
+      'Wanted RA/Dec or Galactic axes with a projection: repair the header.',
+      'WCS',
     ) from error
   wcs.array_shape = (cards['NAXIS2'], cards['NAXIS1'])
   return wcs
@@ -340,29 +319,19 @@ def _celestial(
 def _beam(
   path: pathlib.Path,
   cards: astropy.io.fits.Header,
+  hdus: astropy.io.fits.HDUList,
+  plane: tuple[int, ...],
   override_arcsec: float | None,
 ) -> Beam | None:
   if override_arcsec is not None:
-    major, minor, angle = override_arcsec, override_arcsec, 0.0
-  elif 'BMAJ' in cards:
-    major = cards['BMAJ'] * 3600
-    minor = cards.get('BMIN', cards['BMAJ']) * 3600
-    angle = cards.get('BPA', 0.0)
-  else:
-    # AIPS writes the beam of each CLEAN into the history; the last one holds.
-    found = _BEAM_IN_HISTORY.findall(str(cards.get('HISTORY', '')))
-    if not found:
-      return None
-    major, minor, angle = (float(v or 0) for v in found[-1])
-    major, minor = major * 3600, minor * 3600
-  if not (
-    0 < minor <= major * (1 + 1e-6) and np.isfinite([major, angle]).all()
-  ):
+    return Beam(float(override_arcsec), float(override_arcsec), 0.0)
+  try:
+    found = beams.read(cards, hdus, plane)
+  except ValueError as error:
     raise FitsError(
-      f'{path}: the beam is {major:g} x {minor:g} arcsec; wanted two positive '
-      'axes, the larger first. Set beam_arcsec (--beam_arcsec) to override.'
-    )
-  return Beam(float(major), float(minor), float(angle))
+      f'{path}: {error}. Set beam_arcsec (--beam_arcsec) to override.', 'beam'
+    ) from None
+  return None if found is None else Beam(*found)
 
 
 def _plane(
@@ -384,7 +353,8 @@ def _plane(
         f'{path}: axis {axis} ({kind or "no CTYPE"}) has {length} planes, '
         f'the first at {cards.get(f"CRVAL{axis}", "no CRVAL")}; wanted one, or '
         'a Stokes axis with I, which is 1. Write that plane to a file first, '
-        'or leave this file out.'
+        'or leave this file out.',
+        'axes',
       )
     index[-1] = int(at)
   return tuple(index)

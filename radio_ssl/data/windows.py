@@ -1,5 +1,7 @@
 """Any part of a large image as float32 in Jy/beam, without the rest of it."""
 
+import dataclasses
+import math
 import mmap
 from collections.abc import Callable
 from typing import IO, Any
@@ -16,11 +18,31 @@ _HALO_PIX = tuple(
   max(sides) - 1 for sides in zip(*_ZERO_BLOCKS_PIX, strict=True)
 )
 _PIXELS_AT_ONCE = 1 << 22
+_ROWS_AT_ONCE = 512
 # Pages of a mapped file count as memory of this process until they are let go.
 _LET_GO_BYTES = 1 << 26
+# FITS standard 4.0, section 10.4.1.
+_RICE_PARAMETERS = {'BYTEPIX': (1, 2, 4, 8), 'BLOCKSIZE': (16, 32)}
+# Tiles larger than this, unpacked, are taken for damage.
+_TILE_BYTES = 1 << 29
 _TYPES = {8: '>u1', 16: '>i2', 32: '>i4', 64: '>i8', -32: '>f4', -64: '>f8'}
 
 Raw = Callable[[slice, slice], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Statistics:
+  """Of all pixels of an image.
+
+  Attributes:
+    measured: fraction that holds a measurement.
+    zeros: fraction in areas of exact zeros, which are not measured.
+    brightest: largest absolute value in Jy/beam; NaN without measurements.
+  """
+
+  measured: float
+  zeros: float
+  brightest: float
 
 
 class Windows:
@@ -38,15 +60,43 @@ class Windows:
 
   def __getitem__(self, index: tuple[slice, slice]) -> np.ndarray:
     """float32 [y, x], NaN where not measured; ends beyond the image are cut."""
-    inner, outer = [], []
+    outer, inner = self._with_halo(index)
+    pixels = self._read(*outer)
+    blank_padding(pixels)
+    return pixels[inner].copy()
+
+  def statistics(self) -> Statistics:
+    """Looks at all of it once, some rows at a time."""
+    finite, measured, brightest = 0, 0, np.nan
+    for row in range(0, self.shape[0], _ROWS_AT_ONCE):
+      index = slice(row, row + _ROWS_AT_ONCE), slice(None)
+      outer, inner = self._with_halo(index)
+      pixels = self._read(*outer)
+      finite += np.isfinite(pixels[inner]).sum()
+      blank_padding(pixels)
+      part = pixels[inner]
+      measured += np.isfinite(part).sum()
+      # fmax and fmin pass over NaN; of NaN alone they are NaN.
+      peak = max(np.fmax.reduce(part, None), -np.fmin.reduce(part, None))
+      brightest = np.fmax(brightest, peak)
+    size = self.shape[0] * self.shape[1]
+    return Statistics(
+      float(measured / size),
+      float((finite - measured) / size),
+      float(brightest),
+    )
+
+  def _with_halo(
+    self, index: tuple[slice, slice]
+  ) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """What to read for a window, and where the window lies in that."""
+    outer, inner = [], []
     for part, length, halo in zip(index, self.shape, _HALO_PIX, strict=True):
       start, stop, _ = part.indices(length)
       first = max(0, start - halo)
       outer.append(slice(first, min(length, stop + halo)))
       inner.append(slice(start - first, max(start, stop) - first))
-    pixels = self._read(*outer)
-    blank_padding(pixels)
-    return pixels[tuple(inner)].copy()
+    return tuple(outer), tuple(inner)
 
   def _read(self, rows: slice, columns: slice) -> np.ndarray:
     width = columns.stop - columns.start
@@ -61,8 +111,20 @@ class Windows:
     return pixels
 
 
-def of_section(hdu: Any, plane: tuple[int, ...]) -> Raw:
-  """Reads a tile-compressed image; astropy unpacks the tiles that are met."""
+def of_section(
+  hdu: Any, stored: astropy.io.fits.Header, plane: tuple[int, ...]
+) -> Raw:
+  """Reads a tile-compressed image; astropy unpacks the tiles that are met.
+
+  Args:
+    hdu: the image.
+    stored: header of the table in which it is kept.
+    plane: index on the leading axes, in NumPy's order.
+
+  Raises:
+    ValueError: tiles or parameters that no sound file has.
+  """
+  _check_compression(stored)
 
   def raw(rows: slice, columns: slice) -> np.ndarray:
     return hdu.section[(*plane, rows, columns)]
@@ -111,6 +173,30 @@ def of_file(
     return values
 
   return raw
+
+
+def _check_compression(stored: astropy.io.fits.Header) -> None:
+  """Refuses what makes astropy's decoder in C write where it must not."""
+  values = {
+    stored[f'ZNAME{n}']: stored.get(f'ZVAL{n}')
+    for n in range(1, 10)
+    if f'ZNAME{n}' in stored
+  }
+  for name, allowed in _RICE_PARAMETERS.items():
+    if name in values and values[name] not in allowed:
+      raise ValueError(
+        f'{name} of the compression is {values[name]!r}, wanted one of '
+        f'{allowed}'
+      )
+  axes = range(1, stored['ZNAXIS'] + 1)
+  sides = [stored[f'ZNAXIS{n}'] for n in axes]
+  tile = [stored.get(f'ZTILE{n}', sides[0] if n == 1 else 1) for n in axes]
+  count = math.prod(-(-s // t) for s, t in zip(sides, tile, strict=True))
+  if count != stored['NAXIS2'] or math.prod(tile) * 8 > _TILE_BYTES:
+    raise ValueError(
+      f'{stored["NAXIS2"]} compressed tiles of {tile} pixels for an image of '
+      f'{sides}'
+    )
 
 
 def blank_padding(pixels: np.ndarray) -> None:

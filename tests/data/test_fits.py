@@ -118,6 +118,43 @@ def test_no_beam_is_none_and_the_last_clean_in_the_history_counts(tmp_path):
   assert beam == fits.Beam(pytest.approx(5.4), pytest.approx(5.4), 12)
 
 
+def _casa(path, rows, unit='arcsec', **cards):
+  """An image of two Stokes planes with CASA's table of beams behind it."""
+  stokes = {'CTYPE3': 'STOKES', 'CRVAL3': 0, 'CDELT3': 1, 'CRPIX3': 1}
+  image = astropy.io.fits.PrimaryHDU(
+    noise((2, 32, 40)), header(BMAJ=None, BMIN=None, BPA=None, **stokes)
+  )
+  names = ('BMAJ', 'BMIN', 'BPA', 'CHAN', 'POL')
+  kinds = zip(names, 'EEEJJ', (unit, unit, 'deg', None, None), strict=True)
+  columns = [
+    astropy.io.fits.Column(name, kind, unit=of, array=values)
+    for (name, kind, of), values in zip(kinds, np.transpose(rows), strict=True)
+  ]
+  table = astropy.io.fits.BinTableHDU.from_columns(columns, name='BEAMS')
+  astropy.io.fits.HDUList([image, table]).writeto(path)
+  return path
+
+
+@pytest.mark.parametrize(('unit', 'factor'), [('arcsec', 1), ('deg', 3600)])
+def test_beam_of_the_plane_comes_from_casas_table(tmp_path, unit, factor):
+  rows = [
+    (9 / factor, 9 / factor, 0, 0, 0),
+    (6 / factor, 5 / factor, 20, 0, 1),
+  ]
+  image = fits.read(_casa(tmp_path / 'a.fits', rows, unit))
+  # Stokes I is the second plane of this file.
+  expected = [pytest.approx(value, rel=1e-6) for value in (6, 5, 20)]
+  assert image.beam == fits.Beam(*expected)
+  assert fits.header(tmp_path / 'a.fits').beam == image.beam
+
+
+def test_casas_table_without_that_plane_is_refused(tmp_path):
+  path = _casa(tmp_path / 'a.fits', [(9, 9, 0, 3, 1)])
+  with pytest.raises(fits.FitsError, match=r'BEAMS has no row.*--beam_arcsec'):
+    fits.read(path)
+  assert fits.read(path, beam_arcsec=5).beam == fits.Beam(5, 5, 0)
+
+
 @pytest.mark.parametrize('axes', [(1,), (1, 1)])
 def test_axes_of_length_one_are_dropped(tmp_path, axes):
   pixels = noise()
@@ -216,6 +253,30 @@ def test_padding_of_zeros_is_missing_and_short_runs_are_not(tmp_path):
   found = fits.read(write(tmp_path / 'a.fits', pixels)).pixels_jy_beam
   assert np.isnan(found[:, :10]).all()
   assert np.isnan(found).sum() == 320
+
+
+def test_statistics_count_measured_and_padded_pixels(tmp_path, monkeypatch):
+  monkeypatch.setattr(windows, '_ROWS_AT_ONCE', 5)
+  pixels = noise()
+  pixels[:, :10] = 0
+  pixels[20, 12:40] = 0
+  pixels[3, 30:35] = np.nan
+  pixels[7, 20] = -2.0
+  found = fits.read(write(tmp_path / 'a.fits', pixels)).statistics
+  assert found.zeros == 320 / 1280
+  assert found.measured == (1280 - 320 - 5) / 1280
+  assert found.brightest == 2
+
+
+def test_an_image_of_little_but_zeros_is_refused(tmp_path):
+  pixels = np.zeros((100, 120))
+  pixels[40:50, 40:50] = noise((10, 10))
+  path = write(tmp_path / 'a.fits', pixels)
+  with pytest.raises(
+    fits.FitsError, match=r'a\.fits: 99\.2 % of it are'
+  ) as told:
+    fits.read(path)
+  assert told.value.kind == 'zeros'
 
 
 def test_a_run_of_zeros_is_a_lost_record(tmp_path):

@@ -131,7 +131,8 @@ def with_labels(sources: catalogues.Catalogue) -> catalogues.Catalogue:
 def _check_beam(image: fits.Image | fits.Header) -> None:
   if image.beam is None:
     raise fits.FitsError(
-      f'{image.path}: no BMAJ in the header. Set beam_arcsec (--beam_arcsec).'
+      f'{image.path}: no beam in the header. Set beam_arcsec (--beam_arcsec).',
+      'beam',
     )
 
 

@@ -271,7 +271,7 @@ def test_a_beam_must_be_known(survey):
   folder = pathlib.Path(survey['images']).parent
   with astropy.io.fits.open(folder / 'a.fits', mode='update') as hdus:
     del hdus[0].header['BMAJ']
-  with pytest.raises(ValueError, match=r'a\.fits: no BMAJ.*--beam_arcsec'):
+  with pytest.raises(ValueError, match=r'a\.fits: no beam.*--beam_arcsec'):
     build.build('radio_fits', size_pix=40, **survey)
   directory = build.build('radio_fits', size_pix=40, beam_arcsec=6.0, **survey)
   _, metadata = read(directory)
