@@ -154,7 +154,6 @@ class _Job:
   labelled: bool
   report: reports.Report
   progress: Callable[[str], None]
-  used: set[pathlib.Path] = dataclasses.field(default_factory=set)
 
   def __post_init__(self):
     common = os.path.commonpath([p.resolve().parent for p in self.paths])
@@ -278,9 +277,10 @@ class _Job:
     for source, _, path in sorted(found, key=lambda item: item[:2]):
       images.setdefault(source, []).append(path)
     self.report.outside += len(sources) - len(images)
-    self.paths = [
-      p for p in self.paths if self.names[p] not in self.report.skipped
-    ]
+    rejected = self.report.rejected
+    self.paths = [p for p in self.paths if self.names[p] not in rejected]
+    for path in self.paths:
+      self.report.files[self.names[path]] = {'status': 'not needed'}
     return images
 
   def _cut_source(
@@ -315,8 +315,7 @@ class _Job:
       try:
         image = files.enter_context(fits.opened(path, **self.overrides))
         _check_beam(image)
-        self.used.add(path)
-        self.report.images = len(self.used)
+        self.report.accept(self.names[path], image)
       except fits.FitsError as error:
         image = self._passed_over(path, error)
       yield image
@@ -333,7 +332,7 @@ class _Job:
     if not self.skip_bad:
       raise error
     reason = str(error).removeprefix(f'{path}: ')
-    self.report.skipped[self.names[path]] = reason
+    self.report.reject(self.names[path], error.kind, reason)
 
   def _timed(self, paths: Sequence[pathlib.Path]) -> Iterator[pathlib.Path]:
     """The paths, with a line of progress every few seconds."""

@@ -234,8 +234,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       progress=lambda line: print(line, file=sys.stderr),
     )
     self.info.metadata.update(report.metadata())
-    for path, reason in report.skipped.items():
+    for path, reason in report.rejected.items():
       print(f'skipped {path}: {reason}', file=sys.stderr)
-    folder = pathlib.Path(self.data_dir)
-    (folder / 'skipped.json').write_text(json.dumps(report.skipped, indent=1))
+    written = pathlib.Path(self.data_dir) / 'ingest_report.json'
+    written.write_text(json.dumps(report.record(), indent=1) + '\n')
     print(report.summary(), file=sys.stderr)

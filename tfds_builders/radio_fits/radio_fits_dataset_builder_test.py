@@ -260,10 +260,18 @@ def test_a_bad_file_stops_the_build_or_is_listed_with_its_reason(survey):
   directory = build.build('radio_fits', size_pix=40, skip_bad=True, **survey)
   examples, metadata = read(directory)
   assert len(examples) == 32
-  skipped = json.loads((directory / 'skipped.json').read_text())
+  report = json.loads((directory / 'ingest_report.json').read_text())
+  skipped = {
+    name: file['reason']
+    for name, file in report['files'].items()
+    if file['status'] == 'rejected'
+  }
   assert skipped == metadata['skipped']
   assert list(skipped) == ['c.fits', 'd.fits']
   assert "BUNIT is 'K'" in skipped['d.fits']
+  kinds = [report['files'][name]['kind'] for name in skipped]
+  assert kinds == ['damaged', 'unit']
+  assert '2 bad files (1 damaged, 1 unit)' in report['summary']
   assert metadata['images'] == 2
 
 

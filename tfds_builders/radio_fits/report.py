@@ -1,10 +1,11 @@
 """What a conversion made, and what it left out and why."""
 
+import collections
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from radio_ssl.data import examples
+from radio_ssl.data import examples, fits
 
 _SHARED = ('pixel_scale_arcsec', 'beam_major_arcsec', 'beam_minor_arcsec')
 
@@ -14,10 +15,11 @@ class Report:
   """What `convert` did; filled in while it runs.
 
   Attributes:
-    images: files converted.
+    files: each file of the input, relative to the folder that all have in
+      common -> {'status': 'accepted', what is known of it}, {'status':
+      'rejected', 'kind', 'reason'}, or {'status': 'not needed'} of a file that
+      holds no source of the catalogue.
     examples: examples made.
-    skipped: file -> reason, for bad files passed over with skip_bad; files are
-      relative to the folder that all have in common.
     excluded: tiles or cutouts dropped for an excluded source in them.
     missing: tiles or cutouts dropped for their NaN pixels.
     outside: catalogue sources in no image.
@@ -27,9 +29,8 @@ class Report:
     seen: the distinct values of what a data set may have in common.
   """
 
-  images: int = 0
+  files: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
   examples: int = 0
-  skipped: dict[str, str] = dataclasses.field(default_factory=dict)
   excluded: int = 0
   missing: int = 0
   outside: int = 0
@@ -40,15 +41,48 @@ class Report:
     default_factory=lambda: {name: set() for name in _SHARED}
   )
 
+  def accept(self, name: str, image: fits.Image) -> None:
+    """Notes a file whose pixels were looked at and taken."""
+    found = dataclasses.asdict(image.statistics)
+    self.files[name] = {
+      'status': 'accepted',
+      'shape': list(image.pixels_jy_beam.shape),
+      'pixel_scale_arcsec': image.pixel_scale_arcsec,
+      'beam': dataclasses.asdict(image.beam),
+      'measured': found['measured'],
+      'zeros': found['zeros'],
+      'brightest_jy_beam': found['brightest'],
+      'overrides': image.overrides,
+    }
+
+  def reject(self, name: str, kind: str, reason: str) -> None:
+    """Notes a bad file that was passed over."""
+    self.files[name] = {'status': 'rejected', 'kind': kind, 'reason': reason}
+
+  @property
+  def rejected(self) -> dict[str, str]:
+    """File -> reason."""
+    return {
+      name: file['reason']
+      for name, file in self.files.items()
+      if file['status'] == 'rejected'
+    }
+
   def summary(self) -> str:
     """The counts in one line."""
+    status = collections.Counter(file['status'] for file in self.files.values())
+    kinds = collections.Counter(
+      file['kind'] for file in self.files.values() if 'kind' in file
+    )
+    reasons = ', '.join(f'{n} {kind}' for kind, n in sorted(kinds.items()))
     return (
-      f'{self.examples} examples of {self.images} images; left out: '
+      f'{self.examples} examples of {status["accepted"]} images; left out: '
       f'{self.excluded} that hold an excluded source, {self.missing} with '
       f'missing pixels, {self.outside} sources in no image, '
-      f'{self.unlabelled} without a label, {len(self.skipped)} bad files; '
-      f'{self.unsized} sources and {self.excluded_unsized} excluded ones of '
-      'unknown size.'
+      f'{self.unlabelled} without a label, {status["rejected"]} bad files'
+      f'{f" ({reasons})" if reasons else ""}, {status["not needed"]} files '
+      f'without a source; {self.unsized} sources and {self.excluded_unsized} '
+      'excluded ones of unknown size.'
     )
 
   def count(self, example: Mapping[str, Any]) -> None:
@@ -60,5 +94,18 @@ class Report:
   def metadata(self) -> dict[str, Any]:
     """What goes into the metadata of the data set, JSON-ready."""
     values = dataclasses.asdict(self)
-    seen = values.pop('seen')
-    return values | {name: examples.shared(seen[name]) for name in seen}
+    seen, files = values.pop('seen'), values.pop('files')
+    status = collections.Counter(file['status'] for file in files.values())
+    return (
+      values
+      | {'images': status['accepted'], 'skipped': self.rejected}
+      | {name: examples.shared(seen[name]) for name in seen}
+    )
+
+  def record(self) -> dict[str, Any]:
+    """All of it, JSON-ready, as `ingest_report.json` holds it."""
+    return {
+      'summary': self.summary(),
+      'counts': self.metadata(),
+      'files': dict(sorted(self.files.items())),
+    }
