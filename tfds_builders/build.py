@@ -29,7 +29,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import download_manager
 
-from radio_ssl.data import places
+from radio_ssl.data import manifest, places
 from tfds_builders import arguments
 
 MISSING = 'missing'
@@ -94,6 +94,7 @@ def build(
   with _set_aside(directory) as replaced:
     # A builder that found old data describes those.
     _prepare(make() if replaced else made, record, manual_dir)
+    manifest.write(directory)
   return directory
 
 

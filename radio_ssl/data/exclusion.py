@@ -41,6 +41,28 @@ class Exclusion:
   ) -> np.ndarray:
     """Whether each square footprint, once grown, holds an excluded source.
 
+    Arguments are those of `pairs`.
+
+    Returns:
+      bool [M].
+    """
+    at, _ = self.pairs(
+      ra_deg, dec_deg, field_arcsec=field_arcsec, rotation_deg=rotation_deg
+    )
+    held = np.zeros(np.shape(np.atleast_1d(ra_deg)), bool)
+    held[at] = True
+    return held
+
+  def pairs(
+    self,
+    ra_deg: np.ndarray,
+    dec_deg: np.ndarray,
+    *,
+    field_arcsec: float | np.ndarray,
+    rotation_deg: float | np.ndarray = 0.0,
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Which grown footprint holds which excluded source.
+
     The square grows by the same distance on each side, corners rounded.
 
     Args:
@@ -51,14 +73,14 @@ class Exclusion:
         east, one or [M].
 
     Returns:
-      bool [M].
+      Numbers of footprints and of the sources in them, [K] each.
     """
     ra_deg, dec_deg, field, rotation = np.broadcast_arrays(
       np.atleast_1d(ra_deg), dec_deg, field_arcsec, rotation_deg
     )
-    held = np.zeros(ra_deg.shape, bool)
+    none = np.zeros(0, int)
     if not len(self._sky) or not ra_deg.size:
-      return held
+      return none, none
     centres = astropy.coordinates.SkyCoord(ra_deg, dec_deg, unit='deg')
     reach = field.max() / np.sqrt(2) + self._grow_arcsec.max()
     # An index tree finds the few pairs that could touch.
@@ -66,7 +88,7 @@ class Exclusion:
       centres, self._sky, min(reach * 1.01, 180 * 3600) * u.arcsec
     )
     if not at.size:
-      return held
+      return none, none
     east, north = _offsets_arcsec(centres[at], self._sky[source])
     turn = np.radians(rotation[at])
     across = np.abs(east * np.cos(turn) - north * np.sin(turn))
@@ -75,8 +97,8 @@ class Exclusion:
       np.maximum(across - field[at] / 2, 0),
       np.maximum(along - field[at] / 2, 0),
     )
-    held[at[beyond <= self._grow_arcsec[source]]] = True
-    return held
+    inside = beyond <= self._grow_arcsec[source]
+    return at[inside], source[inside]
 
 
 def _offsets_arcsec(

@@ -1,0 +1,227 @@
+"""Reads a data set again and tells what is wrong with it, and what leaks.
+
+  python -m tfds_builders.check DIR [--against DIR2 ...]
+
+Every file is compared with its SHA-256, every record is decoded and looked at.
+Sources that two splits share are listed, and with `--against` those that two
+data sets share, by footprint; where positions are unknown, images that look the
+same. Exit status: 0 sound; 1 damaged; 2 sound, but something is shared.
+"""
+
+import argparse
+import dataclasses
+import itertools
+import pathlib
+import sys
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from radio_ssl.data import exclusion, manifest, pipeline
+from tfds_builders import arguments
+
+_SHOWN = 20
+# Images of one source at other places in the frame, or of other depth, do not
+# reach this correlation; copies do, whatever their compression.
+_SAME = 0.98
+_THUMB_PIX = 48
+_AT_ONCE = 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+  """What the records of a split hold.
+
+  Attributes:
+    title: data set and split.
+    names: of the sources or tiles.
+    sky: [N, 5] RA, Dec, side of the footprint in arcsec, its rotation in
+      degrees, size of the source in arcsec; NaN where unknown.
+    thumbs: [N, T] unit vectors of the images' shapes; 0 of an empty one.
+  """
+
+  title: str
+  names: list[str]
+  sky: np.ndarray
+  thumbs: np.ndarray
+
+  @property
+  def placed(self) -> bool:
+    """Whether every image has a position and a footprint."""
+    return bool(np.isfinite(self.sky[:, :3]).all())
+
+
+def damage(dataset: pipeline.DataSet) -> Iterator[str]:
+  """A line for each thing that is wrong with the files of a data set."""
+  folder = dataset.directory
+  if not (folder / manifest.NAME).exists():
+    yield f'no {manifest.NAME}: its files cannot be verified'
+  elif reason := manifest.damage(folder):
+    yield reason
+
+
+def read(dataset: pipeline.DataSet, split: str, problems: list[str]) -> Split:
+  """Decodes every record of a split; appends a line for each kind of fault."""
+  faults: dict[str, list[str]] = {}
+  names, sky, thumbs = [], [], []
+  side_pix = max(dataset.geometry.height, dataset.geometry.width)
+  for record in dataset.source(split):
+    name = record['name'].decode()
+    for fault in _faults(record, dataset):
+      faults.setdefault(fault, []).append(name)
+    names.append(name)
+    thumbs.append(_thumb(record['image'][..., 0]))
+    sky.append(
+      (
+        record['ra_deg'],
+        record['dec_deg'],
+        record['pixel_scale_arcsec'] * side_pix,
+        np.nan_to_num(record['rotation_deg']),
+        record['source_size_arcsec'],
+      )
+    )
+  wanted = dataset.num_examples[split]
+  if len(names) != wanted:
+    problems.append(f'{split}: {len(names)} records; wanted {wanted}')
+  if len(set(names)) < len(names):
+    twice = next(b for a, b in itertools.pairwise(sorted(names)) if a == b)
+    problems.append(f'{split}: a name comes twice, such as {twice}')
+  problems += [
+    f'{split}: {len(of)} images with {fault}, such as {of[0]}'
+    for fault, of in faults.items()
+  ]
+  table = np.array(sky, np.float64).reshape(-1, 5)
+  title = f'{"/".join(dataset.directory.parts[-3:-1])} {split}'
+  return Split(title, names, table, np.array(thumbs))
+
+
+def _faults(record, dataset: pipeline.DataSet) -> Iterator[str]:
+  image = record['image']
+  if image.dtype != np.uint8:
+    if not np.isfinite(image).any():
+      yield 'no finite pixel'
+    if np.isinf(image).any():
+      yield 'infinite pixels'
+    if not (record['rms_jy_beam'] > 0 and np.isfinite(record['rms_jy_beam'])):
+      yield 'no noise level'
+    if not np.isfinite(record['background_jy_beam']):
+      yield 'no background'
+  elif not image.any():
+    yield 'nothing but zeros'
+  ra, dec = record['ra_deg'], record['dec_deg']
+  if np.isfinite(ra) != np.isfinite(dec):
+    yield 'half a position'
+  if not (np.isnan(ra) or (0 <= ra < 360 and -90 <= dec <= 90)):
+    yield 'a position off the sky'
+  if dataset.label_names is not None:
+    if not 0 <= record['label'] < len(dataset.label_names):
+      yield 'a label that has no name'
+
+
+def _thumb(image: np.ndarray) -> np.ndarray:
+  """The middle of an image at a pixel of two or more, without its level."""
+  image = np.where(np.isfinite(image), image, 0).astype(np.float32)
+  step = max(1, -(-min(image.shape) // _THUMB_PIX))
+  rows, columns = (n // step * step for n in image.shape)
+  blocks = image[:rows, :columns].reshape(rows // step, step, -1, step)
+  thumb = blocks.mean(axis=(1, 3)).ravel()
+  # A bright core would be all of a correlation.
+  thumb = np.arcsinh((thumb - np.median(thumb)) / (thumb.std() / 10 or 1))
+  thumb -= thumb.mean()
+  norm = np.linalg.norm(thumb)
+  return thumb / norm if norm > 0 else thumb
+
+
+def shared(a: Split, b: Split) -> list[tuple[str, str]]:
+  """Pairs (image of `a`, source of `b`) that must not be on two sides.
+
+  By footprint where all positions are known: the image, grown by 30 arcsec or
+  half the source's size, holds the source (`radio_ssl.data.exclusion`). Else by
+  what the images look like.
+  """
+  return _by_position(a, b) if a.placed and b.placed else _by_look(a, b)
+
+
+def _by_position(a: Split, b: Split) -> list[tuple[str, str]]:
+  ra, dec, _, _, size = b.sky.T
+  at, source = exclusion.Exclusion(ra, dec, size).pairs(
+    a.sky[:, 0], a.sky[:, 1], field_arcsec=a.sky[:, 2], rotation_deg=a.sky[:, 3]
+  )
+  return [(a.names[i], b.names[j]) for i, j in zip(at, source, strict=True)]
+
+
+def _by_look(a: Split, b: Split) -> list[tuple[str, str]]:
+  if a.thumbs.shape[1] != b.thumbs.shape[1]:
+    return []
+  found = []
+  for first in range(0, len(a.thumbs), _AT_ONCE):
+    alike = a.thumbs[first : first + _AT_ONCE] @ b.thumbs.T > _SAME
+    found += [(a.names[first + i], b.names[j]) for i, j in np.argwhere(alike)]
+  return found
+
+
+def _tell_shared(a: Split, b: Split) -> bool:
+  pairs = shared(a, b)
+  how = 'show a source of'
+  if not (a.placed and b.placed):
+    how = 'look like one of'
+    if a.thumbs.shape[1] != b.thumbs.shape[1]:
+      print(f'{a.title}, {b.title}: overlap unknown: no positions, other sizes')
+      return False
+  images = len({image for image, _ in pairs})
+  print(f'{a.title}: {images} of {len(a.names)} images {how} {b.title}')
+  for image, source in pairs[:_SHOWN]:
+    print(f'  {image}  {source}')
+  if len(pairs) > _SHOWN:
+    print(f'  ... and {len(pairs) - _SHOWN} more pairs')
+  return bool(pairs)
+
+
+def check(directory: pathlib.Path, against: Sequence[pathlib.Path] = ()) -> int:
+  """Prints what is found; returns the exit status.
+
+  Raises:
+    ValueError: a folder that is no data set.
+  """
+  damaged, leaks, groups = False, False, []
+  for folder in (directory, *against):
+    dataset = pipeline.open_dataset(folder)
+    problems = list(damage(dataset))
+    groups.append([read(dataset, s, problems) for s in dataset.num_examples])
+    for line in problems:
+      print(f'{folder}: {line}')
+    damaged |= bool(problems)
+    sizes = ', '.join(f'{len(s.names)} {s.title}' for s in groups[-1])
+    print(f'{folder}: read {sizes}')
+  pairs = list(itertools.permutations(groups[0], 2))
+  for other in groups[1:]:
+    pairs += itertools.product(groups[0], other)
+  for a, b in pairs:
+    leaks |= _tell_shared(a, b)
+  return 1 if damaged else 2 if leaks else 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Runs the command line; returns the exit status."""
+  parser = arguments.Parser(
+    prog='python -m tfds_builders.check',
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  parser.add_argument('directory', type=pathlib.Path, help='of a data set')
+  parser.add_argument(
+    '--against',
+    type=pathlib.Path,
+    nargs='+',
+    default=(),
+    help='other data sets, whose sources it should not show',
+  )
+  args = parser.parse_args(argv)
+  try:
+    return check(args.directory, args.against)
+  except (ValueError, OSError) as error:
+    parser.error(str(error))
+
+
+if __name__ == '__main__':
+  sys.exit(main())
