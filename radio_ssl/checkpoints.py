@@ -9,14 +9,12 @@ named in a warning and passed over; it goes when enough good ones are newer. The
 format outlives this file: any Orbax reads `state/`, the rest is JSON.
 """
 
-import functools
 import itertools
 import json
 import logging
 import math
 import pathlib
 import shutil
-import subprocess
 from collections.abc import Callable
 from typing import Any
 
@@ -166,25 +164,6 @@ def differences(old: Any, new: Any, name: str = '') -> list[str]:
     return found
   both_nan = all(isinstance(v, float) and math.isnan(v) for v in (old, new))
   return [] if old == new or both_nan else [f'{name}: {old} -> {new}']
-
-
-@functools.cache
-def commit() -> str | None:
-  """The git commit of this code, with '+' for a changed tree; None outside."""
-  here = pathlib.Path(__file__).parent
-
-  def git(*args):
-    return subprocess.run(
-      ['git', *args], cwd=here, capture_output=True, text=True, check=True
-    ).stdout.strip()
-
-  try:
-    # Installed, it may lie in somebody else's repository.
-    git('ls-files', '--error-unmatch', pathlib.Path(__file__).name)
-    changed = git('status', '--porcelain', '--untracked-files=no')
-    return git('rev-parse', 'HEAD') + ('+' if changed else '')
-  except (OSError, subprocess.CalledProcessError):
-    return None
 
 
 # What `_newest_good` says in place of a step.

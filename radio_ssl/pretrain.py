@@ -16,7 +16,7 @@ from jax.experimental import multihost_utils
 import radio_ssl
 from radio_ssl import checkpoints, progress
 from radio_ssl.augment import inputs, views
-from radio_ssl.data import pipeline
+from radio_ssl.data import pipeline, provenance
 from radio_ssl.evaluate import checks, features, online
 from radio_ssl.models import base as models
 from radio_ssl.objectives import base as objectives
@@ -242,7 +242,7 @@ def describe(config, dataset: pipeline.DataSet) -> dict[str, Any]:
   return {
     'config': json.loads(config.to_json_best_effort()),
     'package_version': radio_ssl.__version__,
-    'commit': checkpoints.commit(),
+    'commit': provenance.commit(),
     'dataset': {
       'directory': str(dataset.directory),
       'fingerprint': dataset.fingerprint,

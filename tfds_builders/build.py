@@ -29,8 +29,8 @@ from typing import Any
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import download_manager
 
-from radio_ssl.data import manifest, places
-from tfds_builders import arguments
+from radio_ssl.data import manifest, pipeline, places
+from tfds_builders import arguments, card
 
 MISSING = 'missing'
 _FOLDER = pathlib.Path(__file__).parent
@@ -58,6 +58,7 @@ def build(
   data_dir: str | pathlib.Path | None = None,
   manual_dir: str | pathlib.Path | None = None,
   overwrite: bool = False,
+  licence: str | None = None,
   **options: Any,
 ) -> pathlib.Path:
   """Prepares a data set where it is not there yet.
@@ -69,6 +70,7 @@ def build(
       ~/tensorflow_datasets.
     manual_dir: holds files that were fetched by hand.
     overwrite: builds again what is there.
+    licence: of the images, for the data card; None for the module's `LICENCE`.
     **options: fields of the builder's `Options`, if it has any.
 
   Returns:
@@ -94,8 +96,21 @@ def build(
   with _set_aside(directory) as replaced:
     # A builder that found old data describes those.
     _prepare(make() if replaced else made, record, manual_dir)
-    manifest.write(directory)
+  card.write(
+    pipeline.open_dataset(directory),
+    about=(_FOLDER / builder / 'README.md').read_text(),
+    licence=licence or getattr(module, 'LICENCE', None),
+    command=_command(),
+  )
+  manifest.write(directory)
   return directory
+
+
+def _command() -> list[str]:
+  program = pathlib.Path(sys.argv[0])
+  if program == pathlib.Path(__file__):
+    return ['python', '-m', 'tfds_builders.build', *sys.argv[1:]]
+  return ['python', program.name, *sys.argv[1:]]
 
 
 def _prepare(
@@ -262,6 +277,9 @@ def parser(builder: str | None = None) -> argparse.ArgumentParser:
   )
   made.add_argument(
     '--overwrite', action='store_true', help='builds again what is there'
+  )
+  made.add_argument(
+    '--licence', help='of the images, for the data card: "CC BY 4.0"'
   )
   made.add_argument(
     '--traceback', action='store_true', help='shows where an error comes from'

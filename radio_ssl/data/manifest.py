@@ -22,7 +22,7 @@ def write(folder: pathlib.Path) -> None:
     _sync(path)
     if path.is_file():
       name = path.relative_to(folder).as_posix()
-      sums[name] = [path.stat().st_size, _sha256(path)]
+      sums[name] = [path.stat().st_size, sha256(path)]
   _sync(folder)
   temporary = folder.with_name(f'{folder.name}.{NAME}')
   temporary.write_text(json.dumps(sums, indent=1))
@@ -56,12 +56,13 @@ def _damage(folder, name, size, digest) -> str | None:
     return f'{name} is missing'
   if file.stat().st_size != size:
     return f'{name} has {file.stat().st_size} bytes; wanted {size}'
-  if _sha256(file) != digest:
+  if sha256(file) != digest:
     return f'{name} differs from its SHA-256'
   return None
 
 
-def _sha256(file: pathlib.Path) -> str:
+def sha256(file: pathlib.Path) -> str:
+  """Hex digest of a file."""
   with file.open('rb') as handle:
     return hashlib.file_digest(handle, 'sha256').hexdigest()
 

@@ -11,8 +11,7 @@ import jax
 import numpy as np
 
 import radio_ssl
-from radio_ssl import checkpoints
-from radio_ssl.data import pipeline, places, splits
+from radio_ssl.data import pipeline, places, provenance, splits
 from radio_ssl.evaluate import (
   baselines,
   checks,
@@ -68,7 +67,7 @@ def run(
     'checkpoint': str(checkpoint) if checkpoint else None,
     'protocol': config.protocol,
     'package_version': radio_ssl.__version__,
-    'commit': checkpoints.commit(),
+    'commit': provenance.commit(),
     'config': json.loads(config.to_json_best_effort()),
     'dataset': {
       'directory': str(dataset.directory),

@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from radio_ssl.data import examples, fits
+from radio_ssl.data import examples, fits, manifest
 
 _SHARED = ('pixel_scale_arcsec', 'beam_major_arcsec', 'beam_minor_arcsec')
 
@@ -46,6 +46,7 @@ class Report:
     found = dataclasses.asdict(image.statistics)
     self.files[name] = {
       'status': 'accepted',
+      'sha256': manifest.sha256(image.path),
       'shape': list(image.pixels_jy_beam.shape),
       'pixel_scale_arcsec': image.pixel_scale_arcsec,
       'beam': dataclasses.asdict(image.beam),

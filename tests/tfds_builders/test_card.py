@@ -1,0 +1,78 @@
+"""The card tells what is in the folder, and the folder still opens."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from radio_ssl import testing
+from radio_ssl.data import examples, pipeline
+from tfds_builders import card
+
+
+def _dataset(folder, *, placed=True, **metadata):
+  rows = [
+    examples.example(
+      np.random.default_rng(i).normal(size=(20, 20)).astype(np.float32),
+      name=f's{i}',
+      source_file='a.fits',
+      ra_deg=10.0 + i if placed else np.nan,
+      dec_deg=-5.0 if placed else np.nan,
+      label=i % 2,
+    )
+    for i in range(5)
+  ]
+  directory = testing.write(
+    folder,
+    {'train': rows[:3], 'test': rows[3:]},
+    label_names=['fri', 'frii'],
+    pixel_scale_arcsec=1.8,
+    **metadata,
+  )
+  return pipeline.open_dataset(directory)
+
+
+def _card(dataset, **changes):
+  settings = {'about': 'What it is.', 'licence': None, 'command': ['a b', 'c']}
+  card.write(dataset, **(settings | changes))
+  return (dataset.directory / 'README.md').read_text()
+
+
+def test_card_tells_counts_classes_sky_and_command(tmp_path):
+  dataset = _dataset(tmp_path)
+  before = dataset.fingerprint
+  told = _card(dataset, licence='CC BY 4.0')
+  for line in (
+    '- images: 3 train, 2 test',
+    '- each 20 x 20 pixels of 1.8 arcsec, Jy/beam, float32; '
+    'beam varying arcsec',
+    '- classes: fri, frii',
+    '- sky: RA 10.000 to 14.000, Dec -5.000 to -5.000 deg (ICRS, centres)',
+    '- licence of the images: CC BY 4.0',
+    "      'a b' c",
+    'What it is.',
+  ):
+    assert line in told.splitlines()
+  for name in ('sheet.png', 'sky.png'):
+    assert (dataset.directory / name).read_bytes().startswith(b'\x89PNG')
+  assert pipeline.open_dataset(dataset.directory).fingerprint == before
+  source = tfds.builder_from_directory(dataset.directory).as_data_source(
+    'train'
+  )
+  assert len(source) == 3
+
+
+@pytest.mark.parametrize('placed', [True, False])
+def test_overlap_that_nobody_can_know_is_told(tmp_path, placed):
+  told = _card(_dataset(tmp_path, placed=placed))
+  assert ('overlap with other sets: unknown' in told) != placed
+  assert 'not stated: ask the survey' in told
+
+
+def test_inputs_are_those_of_the_report(tmp_path):
+  dataset = _dataset(tmp_path)
+  report = {'files': {'a.fits': {}, 'b.fits': {}}, 'summary': '5 examples.'}
+  path = dataset.directory / 'ingest_report.json'
+  path.write_text(json.dumps(report))
+  assert '- from 2 FITS files, ' in _card(dataset)

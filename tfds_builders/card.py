@@ -1,0 +1,148 @@
+"""The data card: what a finished data set tells those it is shared with.
+
+README.md with counts, sky, command, commit and hashes; `sheet.png`, images
+drawn by chance; `sky.png`, where they lie.
+"""
+
+import datetime
+import json
+import pathlib
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.figure
+import numpy as np
+
+import radio_ssl
+from radio_ssl.data import manifest, pipeline, provenance, show
+
+_IMAGES = 48
+_UNKNOWN = 'not stated: ask the survey'
+
+
+def write(
+  dataset: pipeline.DataSet,
+  *,
+  about: str,
+  licence: str | None,
+  command: Sequence[str],
+) -> None:
+  """Writes the card into the data set's folder.
+
+  Args:
+    dataset: finished.
+    about: the builder's README.
+    licence: of the images; None where nobody said.
+    command: that built it.
+  """
+  folder = dataset.directory
+  metadata = json.loads((folder / 'metadata.json').read_text())
+  sky = {split: _positions(dataset, split) for split in dataset.num_examples}
+  first = next(iter(dataset.num_examples))
+  figure = show.sheet(
+    dataset, first, num_images=_IMAGES, seed=0, interval='sigma_clip'
+  )
+  figure.savefig(folder / 'sheet.png', dpi=110)
+  _map(sky).savefig(folder / 'sky.png', dpi=110)
+  lines = [
+    f'# {"/".join(folder.parts[-3:])}',
+    '',
+    *_facts(dataset, metadata, sky),
+    f'- licence of the images: {licence or _UNKNOWN}',
+    f'- built {datetime.date.today().isoformat()} by radio_ssl '
+    f'{radio_ssl.__version__}, commit {provenance.commit() or "unknown"}:',
+    '',
+    f'      {shlex.join(command)}',
+    '',
+    f'- options, with the SHA-256 of what they name: `metadata.json`; of every '
+    f'file of this folder: `{manifest.NAME}`',
+    *_inputs(folder),
+    '',
+    '![images drawn by chance](sheet.png)',
+    '![where they lie on the sky](sky.png)',
+    '',
+    'Opens without the code that built it, and without TensorFlow:',
+    '',
+    '    import tensorflow_datasets as tfds',
+    f"    source = tfds.builder_from_directory('.').as_data_source({first!r})",
+    '',
+    '## About',
+    '',
+    about.strip(),
+  ]
+  (folder / 'README.md').write_text('\n'.join(lines) + '\n')
+
+
+def _positions(dataset: pipeline.DataSet, split: str) -> np.ndarray:
+  rows = [(r['ra_deg'], r['dec_deg']) for r in dataset.source(split)]
+  return np.array(rows, np.float64).reshape(-1, 2)
+
+
+def _facts(
+  dataset: pipeline.DataSet, metadata: dict[str, Any], sky: dict
+) -> list[str]:
+  geometry = dataset.geometry
+  counts = ', '.join(
+    f'{n} {split}' for split, n in dataset.num_examples.items()
+  )
+  lines = [
+    f'- images: {counts}',
+    f'- each {geometry.height} x {geometry.width} pixels of '
+    f'{_or_varies(geometry.pixel_scale_arcsec)} arcsec, '
+    f'{"8-bit pictures" if geometry.dtype == "uint8" else "Jy/beam, float32"}; '
+    f'beam {_or_varies(geometry.beam_major_arcsec)} arcsec',
+  ]
+  if dataset.label_names is not None:
+    lines.append(f'- classes: {", ".join(dataset.label_names)}')
+  known = np.concatenate(list(sky.values()))
+  known = known[np.isfinite(known).all(axis=1)]
+  if len(known):
+    (ra0, dec0), (ra1, dec1) = known.min(axis=0), known.max(axis=0)
+    lines.append(
+      f'- sky: RA {ra0:.3f} to {ra1:.3f}, Dec {dec0:+.3f} to {dec1:+.3f} deg '
+      '(ICRS, centres)'
+    )
+  if not len(known) or metadata.get('overlap') == 'unknown':
+    lines.append('- overlap with other sets: unknown, for want of positions')
+  return lines
+
+
+def _or_varies(value: float | None) -> str:
+  return 'varying' if value is None else f'{value:g}'
+
+
+def _inputs(folder: pathlib.Path) -> list[str]:
+  report = folder / 'ingest_report.json'
+  if not report.exists():
+    return []
+  found = json.loads(report.read_text())
+  return [
+    f'- from {len(found["files"])} FITS files, each with its SHA-256 and what '
+    f'became of it in `{report.name}`: {found["summary"]}'
+  ]
+
+
+def _map(sky: dict[str, np.ndarray]) -> matplotlib.figure.Figure:
+  """Positions of each split: on the whole sky, and near by."""
+  figure = matplotlib.figure.Figure(figsize=(13, 4.5), layout='constrained')
+  whole = figure.add_subplot(1, 2, 1, projection='mollweide')
+  near = figure.add_subplot(1, 2, 2)
+  style = {'linestyle': 'none', 'marker': '.', 'markersize': 3}
+  for split, positions in sky.items():
+    ra, dec = positions.T
+    # East is on the left.
+    west = -np.radians((ra + 180) % 360 - 180)
+    label = f'{split}: {len(positions)}'
+    whole.plot(west, np.radians(dec), label=label, **style)
+    near.plot(ra, dec, **style)
+  hours = np.arange(-150, 180, 30)
+  whole.set_xticks(
+    np.radians(hours), [f'{-h % 360}' for h in hours], fontsize=7
+  )
+  near.invert_xaxis()
+  near.set(xlabel='RA (degrees, ICRS)', ylabel='Dec (degrees)')
+  for axes in (whole, near):
+    axes.grid(linewidth=0.3)
+  whole.legend(loc='lower right', fontsize=8)
+  return figure
