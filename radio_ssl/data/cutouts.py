@@ -7,7 +7,7 @@ resampling keeps their values, whatever the size of the new pixels.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import astropy.coordinates
 import numpy as np
@@ -81,7 +81,12 @@ def tile_corners(length: int, size: int, stride: int) -> list[int]:
 
 
 def tiles(
-  image: fits.Image, *, size: int, stride: int, max_missing: float = 0.1
+  image: fits.Image,
+  *,
+  size: int,
+  stride: int,
+  max_missing: float = 0.1,
+  rows: Sequence[int] | None = None,
 ) -> Iterator[Cutout]:
   """Sliding-window tiles in the image's own pixels, from the first row up.
 
@@ -90,6 +95,7 @@ def tiles(
     size: side of a tile in pixels.
     stride: step between tiles in pixels; `tile_corners` tells the edge rule.
     max_missing: tiles with a larger fraction of NaN pixels are left out.
+    rows: first rows of the wanted ones; None for all that there are.
 
   Yields:
     Tiles with the orientation of the image; mirrored where the image has east
@@ -98,7 +104,9 @@ def tiles(
   height, width = image.pixels_jy_beam.shape
   across = tile_corners(width, size, stride)
   around = size // 2
-  for y in tile_corners(height, size, stride) if across else []:
+  if rows is None:
+    rows = tile_corners(height, size, stride)
+  for y in rows if across else []:
     first = max(0, y - around)
     # One row of tiles at a time: the image may be larger than the memory.
     band = image.pixels_jy_beam[first : y + size + around, :]

@@ -41,6 +41,9 @@ class FitsError(ValueError):
     super().__init__(message)
     self.kind = kind
 
+  def __reduce__(self):
+    return FitsError, (str(self), self.kind)
+
 
 @dataclasses.dataclass(frozen=True)
 class Beam:
@@ -121,7 +124,8 @@ def header(
   """Reads what `opened` would but the pixels; same arguments and errors."""
   path = pathlib.Path(path)
   with _told(path), contextlib.ExitStack() as files:
-    _, _, hdus = _open(path, files)
+    # A header alone is no reason to read all of a file.
+    _, _, hdus = _open(path, files, verify=False)
     return _header(path, hdus, unit, beam_arcsec)
 
 
@@ -131,6 +135,7 @@ def opened(
   *,
   unit: str | None = None,
   beam_arcsec: float | None = None,
+  statistics: windows.Statistics | None = None,
 ) -> Iterator[Image]:
   """Opens one 2-D plane of Stokes I of any size, to read it part by part.
 
@@ -142,10 +147,12 @@ def opened(
     path: a FITS file: plain, .gz, .bz2, .xz or tile-compressed.
     unit: taken instead of BUNIT.
     beam_arcsec: FWHM of a round beam, taken instead of BMAJ, BMIN, BPA.
+    statistics: of an image that has been opened before; without them all of it
+      is looked at once.
 
   Yields:
     An image whose `pixels_jy_beam` are a `windows.Windows`, good inside the
-    `with`; all of it has been looked at once.
+    `with`.
 
   Raises:
     FitsError: one line with file, value and remedy.
@@ -154,7 +161,7 @@ def opened(
   overrides = {'unit': unit, 'beam_arcsec': beam_arcsec}
   with contextlib.ExitStack() as files:
     with _told(path):
-      file, stored, hdus = _open(path, files)
+      file, stored, hdus = _open(path, files, verify=statistics is None)
       head = _header(path, hdus, unit, beam_arcsec)
       hdu = hdus[head.hdu]
       if isinstance(hdu, astropy.io.fits.CompImageHDU):
@@ -163,8 +170,9 @@ def opened(
         start = hdu.fileinfo()['datLoc']
         raw = windows.of_file(file, start, stored[head.hdu], head.plane)
       pixels = windows.Windows(raw, head.shape, head.factor_to_jy_beam)
-      statistics = pixels.statistics()
-      _check_values(path, statistics)
+      if statistics is None:
+        statistics = pixels.statistics()
+        _check_values(path, statistics)
     yield Image(
       path=path,
       pixels_jy_beam=pixels,
@@ -208,10 +216,12 @@ def _check_values(path: pathlib.Path, found: windows.Statistics) -> None:
     )
 
 
-def _open(path: pathlib.Path, files: contextlib.ExitStack) -> _Opened:
+def _open(
+  path: pathlib.Path, files: contextlib.ExitStack, *, verify: bool
+) -> _Opened:
   """The plain file, the header of each unit as stored, and astropy's units."""
   file = files.enter_context(records.plain(path))
-  stored = records.headers(file)
+  stored = records.headers(file, verify=verify)
   file.seek(0)
   return file, stored, files.enter_context(astropy.io.fits.open(file))
 

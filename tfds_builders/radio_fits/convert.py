@@ -4,9 +4,7 @@
 surveys call it on the files that they made.
 """
 
-import contextlib
 import dataclasses
-import itertools
 import os
 import pathlib
 import time
@@ -16,48 +14,22 @@ from typing import Any
 import numpy as np
 
 from radio_ssl.data import catalogue as catalogues
-from radio_ssl.data import cutouts, exclusion, fits
-from tfds_builders.radio_fits import assemble
+from radio_ssl.data import cutouts, exclusion, fits, records, windows
+from tfds_builders.radio_fits import cutter, pool
 from tfds_builders.radio_fits import report as reports
 
 _SECONDS_BETWEEN_LINES = 10.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Tiles:
-  """Sliding-window tiles in the image's own pixels."""
-
-  size_pix: int = 150
-  stride_pix: int = 75
-  max_missing: float = 0.1
-
-
-@dataclasses.dataclass(frozen=True)
-class Cutouts:
-  """Squares around catalogued sources, [size_pix, size_pix].
-
-  Attributes:
-    size_pix: side in pixels.
-    field_arcsec: the same angle for all; None, with `source_factor` None too,
-      keeps the pixels of the image.
-    source_factor: the field is this many times the source's size (the paper:
-      2.5), but never less than `min_field_arcsec`.
-    min_field_arcsec: see `source_factor`; also for sources of unknown size.
-    max_missing: cutouts with a larger fraction of NaN pixels are left out.
-    allow_coarse_pixels: permits pixels larger than half the beam.
-  """
-
-  size_pix: int = 150
-  field_arcsec: float | None = None
-  source_factor: float | None = None
-  min_field_arcsec: float = 60.0
-  max_missing: float = 0.1
-  allow_coarse_pixels: bool = False
+# Few enough to travel between processes in one piece.
+_EXAMPLES_OF_A_TASK = 256
+_CRASHED = (
+  'the process that read it died. The file is damaged: fetch it again, or '
+  'leave it out.'
+)
 
 
 def convert(
   paths: Sequence[str | pathlib.Path],
-  shape: Tiles | Cutouts,
+  shape: cutter.Tiles | cutter.Cutouts,
   *,
   catalogue: catalogues.Catalogue | None = None,
   exclude: catalogues.Catalogue | None = None,
@@ -65,9 +37,10 @@ def convert(
   beam_arcsec: float | None = None,
   skip_bad: bool = False,
   labelled: bool = False,
+  workers: int = 1,
   report: reports.Report | None = None,
   progress: Callable[[str], None] | None = None,
-) -> Iterator[tuple[str, dict[str, Any]]]:
+) -> Iterator[cutter.Example]:
   """Examples of images, one at a time.
 
   A source in several images is cut from the one in which it lies farthest from
@@ -76,13 +49,14 @@ def convert(
   Args:
     paths: the FITS files.
     shape: how to cut.
-    catalogue: the sources of `Cutouts`; not used by `Tiles`.
+    catalogue: the sources of `cutter.Cutouts`; not used by `cutter.Tiles`.
     exclude: sources that no footprint may hold (`exclusion`).
     unit: taken instead of BUNIT.
     beam_arcsec: taken instead of BMAJ, BMIN, BPA.
     skip_bad: notes bad files in the report instead of stopping at the first.
     labelled: adds the catalogue's `label` to each example; sources without
       one are left out.
+    workers: processes; they change neither examples nor keys.
     report: filled in; complete once the generator has ended.
     progress: called with a line now and then.
 
@@ -97,21 +71,29 @@ def convert(
   """
   if not paths:
     raise ValueError('no FITS files. Check the pattern of --images.')
-  job = _Job(
-    paths=[pathlib.Path(p) for p in paths],
-    shape=shape,
-    exclusion=None if exclude is None else _exclusion(exclude),
-    overrides={'unit': unit, 'beam_arcsec': beam_arcsec},
-    skip_bad=skip_bad,
-    labelled=labelled,
-    report=report if report is not None else reports.Report(),
-    progress=progress or (lambda line: None),
-  )
+  report = report if report is not None else reports.Report()
+  if isinstance(shape, cutter.Tiles):
+    catalogue = None
+  elif catalogue is None:
+    raise ValueError('cutouts need a catalogue. Set --catalogue.')
+  elif labelled:
+    report.unlabelled = len(catalogue)
+    catalogue = with_labels(catalogue)
+    report.unlabelled -= len(catalogue)
   if exclude is not None:
-    job.report.excluded_unsized = int(
-      np.isnan(exclude.source_size_arcsec).sum()
-    )
-  yield from job.examples(catalogue)
+    unsized = np.isnan(exclude.source_size_arcsec).sum()
+    report.excluded_unsized = int(unsized)
+  work = cutter.Cutter(
+    shape,
+    catalogue,
+    None if exclude is None else _exclusion(exclude),
+    {'unit': unit, 'beam_arcsec': beam_arcsec},
+    labelled,
+  )
+  with pool.of(work, workers) as run:
+    files = [pathlib.Path(p) for p in paths]
+    job = _Job(files, work, run, skip_bad, report, progress or (lambda _: None))
+    yield from job.examples()
 
 
 def with_labels(sources: catalogues.Catalogue) -> catalogues.Catalogue:
@@ -128,14 +110,6 @@ def with_labels(sources: catalogues.Catalogue) -> catalogues.Catalogue:
   return sources.take(sources.label != '')
 
 
-def _check_beam(image: fits.Image | fits.Header) -> None:
-  if image.beam is None:
-    raise fits.FitsError(
-      f'{image.path}: no beam in the header. Set beam_arcsec (--beam_arcsec).',
-      'beam',
-    )
-
-
 def _exclusion(sources: catalogues.Catalogue) -> exclusion.Exclusion:
   return exclusion.Exclusion(
     sources.ra_deg, sources.dec_deg, sources.source_size_arcsec
@@ -144,14 +118,12 @@ def _exclusion(sources: catalogues.Catalogue) -> exclusion.Exclusion:
 
 @dataclasses.dataclass
 class _Job:
-  """The arguments of `convert`, and the loops over its images."""
+  """The files of a conversion, and the order in which they are worked on."""
 
   paths: list[pathlib.Path]
-  shape: Tiles | Cutouts
-  exclusion: exclusion.Exclusion | None
-  overrides: dict[str, Any]
+  work: cutter.Cutter
+  run: pool.Run
   skip_bad: bool
-  labelled: bool
   report: reports.Report
   progress: Callable[[str], None]
 
@@ -163,187 +135,123 @@ class _Job:
       for p in self.paths
     }
 
-  def examples(
-    self, catalogue: catalogues.Catalogue | None
-  ) -> Iterator[tuple[str, dict[str, Any]]]:
+  def examples(self) -> Iterator[cutter.Example]:
     """(key, example) of the wanted shape, counted in the report."""
-    if isinstance(self.shape, Tiles):
-      found = self._from_tiles()
-    elif catalogue is None:
-      raise ValueError('cutouts need a catalogue. Set --catalogue.')
-    else:
-      found = self._from_sources(catalogue)
-    for key, example in found:
+    tiled = self.work.sources is None
+    for key, example in self._tiles() if tiled else self._cutouts():
       self.report.count(example)
       yield key, example
     if not self.report.examples:
       raise ValueError(
-        f'{self.paths[0] if self.paths else "all files"} ...: no example to '
-        f'make. {self.report.summary()} Check size, catalogue and exclusion.'
+        f'{self.paths[0]} ...: no example to make. {self.report.summary()} '
+        'Check size, catalogue and exclusion.'
       )
 
-  def _from_tiles(self) -> Iterator[tuple[str, dict[str, Any]]]:
-    for path in self._timed(self.paths):
-      with self._image(path) as image:
-        for row in self._rows_of_tiles(image) if image else []:
-          for tile in self._kept(row):
-            y, x = tile.corner
-            name = f'{self.names[path]}#x{x:05d}y{y:05d}'
-            yield name, assemble.example(image, tile, name)
+  def _tiles(self) -> Iterator[cutter.Example]:
+    shape, tasks = self.work.shape, []
+    for path in self._looked_at(self.paths):
+      known = self.report.files[self.names[path]]
+      down, across = (
+        cutouts.tile_corners(n, shape.size_pix, shape.stride_pix)
+        for n in known['shape']
+      )
+      rows = max(1, _EXAMPLES_OF_A_TASK // max(1, len(across)))
+      tasks += self._tasks(path, down, rows)
+    for made in self._made(tasks):
+      yield from made.examples
 
-  def _rows_of_tiles(self, image: fits.Image) -> Iterator[list[cutouts.Cutout]]:
-    """Tiles at the same height together; counts those that have no pixels."""
-    shape = self.shape
-    down, across = (
-      len(cutouts.tile_corners(n, shape.size_pix, shape.stride_pix))
-      for n in image.pixels_jy_beam.shape
-    )
-    self.report.missing += down * across
-    tiles = cutouts.tiles(
-      image,
-      size=shape.size_pix,
-      stride=shape.stride_pix,
-      max_missing=shape.max_missing,
-    )
-    for _, row in itertools.groupby(tiles, lambda tile: tile.corner[0]):
-      found = list(row)
-      self.report.missing -= len(found)
-      yield found
-
-  def _kept(self, pieces: list[cutouts.Cutout]) -> list[cutouts.Cutout]:
-    """Without those that hold an excluded source."""
-    if self.exclusion is None or not pieces:
-      return pieces
-    held = self.exclusion.holds(
-      np.array([p.ra_deg for p in pieces]),
-      np.array([p.dec_deg for p in pieces]),
-      field_arcsec=np.array([p.field_arcsec for p in pieces]),
-      rotation_deg=np.array([p.rotation_deg for p in pieces]),
-    )
-    self.report.excluded += int(held.sum())
-    return [p for p, out in zip(pieces, held, strict=True) if not out]
-
-  def _from_sources(
-    self, sources: catalogues.Catalogue
-  ) -> Iterator[tuple[str, dict[str, Any]]]:
-    if self.labelled:
-      self.report.unlabelled = len(sources)
-      sources = with_labels(sources)
-      self.report.unlabelled -= len(sources)
-    left: dict[int, list[pathlib.Path] | None] = self._images_of(sources)
+  def _cutouts(self) -> Iterator[cutter.Example]:
+    left = self._images_of_sources()
     while left:
       # The first round takes the best image of every source; later ones are
       # for sources whose image has no pixels there.
       by_path: dict[pathlib.Path, list[int]] = {}
       for source, paths in left.items():
         by_path.setdefault(paths.pop(0), []).append(source)
-      for path in self._timed([p for p in self.paths if p in by_path]):
-        with self._image(path) as image:
-          wanted = by_path[path] if image else []
-          for source, piece in self._pieces(image, sources, wanted):
-            left[source] = None
-            if self._kept([piece]):
-              example = assemble.source_example(image, piece, sources, source)
-              if not self.labelled:
-                example.pop('label', None)
-              yield example['name'], example
-      self.report.missing += sum(paths == [] for paths in left.values())
-      left = {source: paths for source, paths in left.items() if paths}
+      wanted = [p for p in self.paths if p in by_path]
+      tasks = []
+      for path in self._looked_at(wanted):
+        tasks += self._tasks(path, by_path.pop(path), _EXAMPLES_OF_A_TASK)
+      # What is left in by_path had its file rejected.
+      without = [source for sources in by_path.values() for source in sources]
+      for made in self._made(tasks):
+        without += made.without
+        yield from made.examples
+      self.report.missing += sum(not left[source] for source in without)
+      left = {source: left[source] for source in without if left[source]}
 
-  def _pieces(
-    self, image: fits.Image, sources: catalogues.Catalogue, wanted: list[int]
-  ) -> Iterator[tuple[int, cutouts.Cutout]]:
-    """The wanted sources that have pixels in this image."""
-    for source in wanted:
-      piece = self._cut_source(image, sources, source)
-      if np.isnan(piece.pixels_jy_beam).mean() <= self.shape.max_missing:
-        yield source, piece
+  def _looked_at(self, paths: Sequence[pathlib.Path]) -> Iterator[pathlib.Path]:
+    """Those that can be used; each file is looked at once."""
+    new = [p for p in paths if self._status(p) not in ('accepted', 'rejected')]
+    for path, found in self._timed('look', new, 'images looked at'):
+      if not self._is_bad(path, found):
+        self.report.files[self.names[path]] = found
+    for path in paths:
+      if self._status(path) == 'accepted':
+        yield path
 
-  def _images_of(
-    self, sources: catalogues.Catalogue
-  ) -> dict[int, list[pathlib.Path]]:
+  def _status(self, path: pathlib.Path) -> str | None:
+    return self.report.files.get(self.names[path], {}).get('status')
+
+  def _tasks(
+    self, path: pathlib.Path, wanted: list[int], at_once: int
+  ) -> Iterator[cutter.Task]:
+    known = self.report.files[self.names[path]]
+    statistics = windows.Statistics(
+      known['measured'], known['zeros'], known['brightest_jy_beam']
+    )
+    # A packed file is unpacked for every task.
+    at_once = len(wanted) if records.is_packed(path) else at_once
+    for first in range(0, len(wanted), max(1, at_once)):
+      part = tuple(wanted[first : first + at_once])
+      yield cutter.Task(path, self.names[path], statistics, part)
+
+  def _made(self, tasks: list[cutter.Task]) -> Iterator[cutter.Made]:
+    for task, made in self._timed('cut', tasks, 'parts cut'):
+      if isinstance(made, pool.Crashed):
+        raise ValueError(f'{task.path}: {_CRASHED}')
+      self.report.excluded += made.excluded
+      self.report.missing += made.missing
+      self.report.unsized += made.unsized
+      yield made
+
+  def _images_of_sources(self) -> dict[int, list[pathlib.Path]]:
     """For each source in any image, its images, the most central one first."""
     found: list[tuple[int, float, pathlib.Path]] = []
-    self.progress(
-      f'looking for {len(sources)} sources in {len(self.paths)} images'
-    )
-    for path in self.paths:
-      header = self._header(path)
-      if header is not None:
-        found += [
-          (s, -edge, path) for s, edge in assemble.inside(header, sources)
-        ]
+    for path, inside in self._timed('find', self.paths, 'headers read'):
+      if not self._is_bad(path, inside):
+        found += [(source, -edge, path) for source, edge in inside]
+        self.report.files[self.names[path]] = {'status': 'not needed'}
     images: dict[int, list[pathlib.Path]] = {}
     for source, _, path in sorted(found, key=lambda item: item[:2]):
       images.setdefault(source, []).append(path)
-    self.report.outside += len(sources) - len(images)
-    rejected = self.report.rejected
-    self.paths = [p for p in self.paths if self.names[p] not in rejected]
-    for path in self.paths:
-      self.report.files[self.names[path]] = {'status': 'not needed'}
+    self.report.outside += len(self.work.sources) - len(images)
     return images
 
-  def _cut_source(
-    self, image: fits.Image, sources: catalogues.Catalogue, source: int
-  ) -> cutouts.Cutout:
-    shape, field = self.shape, self.shape.field_arcsec
-    if shape.source_factor is not None:
-      size = sources.source_size_arcsec[source]
-      self.report.unsized += bool(np.isnan(size))
-      field = np.fmax(shape.source_factor * size, shape.min_field_arcsec)
-    pixel = (field or 0) / shape.size_pix
-    coarsest = image.beam.minor_arcsec / 2
-    if pixel > coarsest * (1 + 1e-6) and not shape.allow_coarse_pixels:
-      raise ValueError(
-        f'{sources.path}: {sources.name[source]} on {field:.4g} arcsec and '
-        f'{shape.size_pix} pixels has pixels of {pixel:.3g} arcsec, larger '
-        f'than half the beam ({coarsest:.3g}). Raise --size_pix to '
-        f'{int(np.ceil(field / coarsest))}, or set --allow_coarse_pixels.'
-      )
-    return cutouts.cutout(
-      image,
-      ra_deg=sources.ra_deg[source],
-      dec_deg=sources.dec_deg[source],
-      size_pix=shape.size_pix,
-      field_arcsec=field,
-    )
-
-  @contextlib.contextmanager
-  def _image(self, path: pathlib.Path) -> Iterator[fits.Image | None]:
-    """An open image; None for a bad one that is passed over."""
-    with contextlib.ExitStack() as files:
-      try:
-        image = files.enter_context(fits.opened(path, **self.overrides))
-        _check_beam(image)
-        self.report.accept(self.names[path], image)
-      except fits.FitsError as error:
-        image = self._passed_over(path, error)
-      yield image
-
-  def _header(self, path: pathlib.Path) -> fits.Header | None:
-    try:
-      header = fits.header(path, **self.overrides)
-      _check_beam(header)
-      return header
-    except fits.FitsError as error:
-      return self._passed_over(path, error)
-
-  def _passed_over(self, path: pathlib.Path, error: fits.FitsError) -> None:
+  def _is_bad(self, path: pathlib.Path, found: Any) -> bool:
+    """Whether a file is to be passed over; raises where none may be."""
+    if isinstance(found, pool.Crashed):
+      found = fits.FitsError(f'{path}: {_CRASHED}', 'crash')
+    if not isinstance(found, fits.FitsError):
+      return False
     if not self.skip_bad:
-      raise error
-    reason = str(error).removeprefix(f'{path}: ')
-    self.report.reject(self.names[path], error.kind, reason)
+      raise found
+    reason = str(found).removeprefix(f'{path}: ')
+    self.report.reject(self.names[path], found.kind, reason)
+    return True
 
-  def _timed(self, paths: Sequence[pathlib.Path]) -> Iterator[pathlib.Path]:
-    """The paths, with a line of progress every few seconds."""
+  def _timed(
+    self, method: str, items: Sequence[Any], what: str
+  ) -> Iterator[tuple[Any, Any]]:
+    """`run`, with a line of progress every few seconds."""
     start = said = time.monotonic()
-    for done, path in enumerate(paths):
+    for done, pair in enumerate(self.run(method, items), start=1):
+      yield pair
       now = time.monotonic()
-      if done and now - said > _SECONDS_BETWEEN_LINES:
+      if now - said > _SECONDS_BETWEEN_LINES:
         said = now
-        left = (now - start) / done * (len(paths) - done)
+        left = (now - start) / done * (len(items) - done)
         self.progress(
-          f'{done}/{len(paths)} images, {self.report.examples} examples, '
+          f'{done}/{len(items)} {what}, {self.report.examples} examples, '
           f'{left:.0f} s left'
         )
-      yield path

@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 from radio_ssl.data import catalogue as catalogues
 from radio_ssl.data import examples
 from tfds_builders import build
-from tfds_builders.radio_fits import convert
+from tfds_builders.radio_fits import convert, cutter
 from tfds_builders.radio_fits import report as reports
 
 # Of a file's content, at either end, that tells it from another of its name.
@@ -86,6 +86,7 @@ class Options:
     None, 'FWHM of a round beam, taken instead of BMAJ and BMIN', float
   )
   skip_bad: bool = _option(False, 'pass over bad files, and list them')
+  workers: int = _option(1, 'processes that read and cut', int)
 
   def __post_init__(self):
     # A mapping is welcome too, and the order of columns means nothing.
@@ -101,6 +102,8 @@ class Options:
       raise ValueError(f'name {self.name!r} is a builder. Choose another.')
     if self.size_pix < 8:
       raise ValueError(f'size_pix {self.size_pix}: wanted 8 or more.')
+    if self.workers < 1:
+      raise ValueError(f'workers {self.workers}: wanted 1 or more.')
     if not 0 <= self.max_missing < 1:
       raise ValueError(f'max_missing {self.max_missing}: wanted 0 to 1.')
     for key in (
@@ -121,6 +124,7 @@ class Options:
   def record(self) -> dict[str, Any]:
     """All values; of catalogues the content, of images name and ends."""
     values = json.loads(json.dumps(dataclasses.asdict(self)))
+    del values['workers']  # The data are the same.
     for key in ('images', 'catalogue', 'exclude'):
       if values[key] is None:
         continue
@@ -134,7 +138,7 @@ class Options:
         values[key] = hashlib.sha256(content).hexdigest()
     return values
 
-  def shape(self, config: str) -> convert.Tiles | convert.Cutouts:
+  def shape(self, config: str) -> cutter.Tiles | cutter.Cutouts:
     """How to cut.
 
     Raises:
@@ -149,9 +153,9 @@ class Options:
         raise ValueError(f'config {config!r} has no option {key!r}.')
     if config == 'tiles':
       stride = self.stride_pix or max(1, self.size_pix // 2)
-      return convert.Tiles(self.size_pix, stride, self.max_missing)
-    names = [f.name for f in dataclasses.fields(convert.Cutouts)]
-    return convert.Cutouts(**{name: getattr(self, name) for name in names})
+      return cutter.Tiles(self.size_pix, stride, self.max_missing)
+    names = [f.name for f in dataclasses.fields(cutter.Cutouts)]
+    return cutter.Cutouts(**{name: getattr(self, name) for name in names})
 
 
 def _stamp(path: pathlib.Path) -> str:
@@ -230,6 +234,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       beam_arcsec=options.beam_arcsec,
       skip_bad=options.skip_bad,
       labelled=options.labelled,
+      workers=options.workers,
       report=report,
       progress=lambda line: print(line, file=sys.stderr),
     )

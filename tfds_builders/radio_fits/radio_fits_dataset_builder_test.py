@@ -10,7 +10,7 @@ import tensorflow_datasets as tfds
 from radio_ssl.data import catalogue as catalogues
 from radio_ssl.data import fits
 from tfds_builders import build
-from tfds_builders.radio_fits import assemble, convert
+from tfds_builders.radio_fits import assemble, convert, cutter
 from tfds_builders.radio_fits import report as reports
 
 RMS = 1e-4
@@ -298,7 +298,7 @@ def test_a_source_is_cut_from_the_next_image_where_the_best_is_blank(
   sources = catalogues.read(write_catalogue(tmp_path / 'c.csv', rows))
   ((_, example),) = convert.convert(
     sorted(folder.glob('*.fits')),
-    convert.Cutouts(size_pix=11),
+    cutter.Cutouts(size_pix=11),
     catalogue=sources,
     report=report,
   )
@@ -336,6 +336,40 @@ def test_wrong_options_are_refused(survey, options, message):
   with pytest.raises(ValueError, match=message):
     build.build('radio_fits', **(survey | options))
   assert not list(survey['data_dir'].rglob('dataset_info.json'))
+
+
+@pytest.mark.parametrize('config', ['tiles', 'cutouts'])
+def test_workers_change_nothing(survey, tmp_path, monkeypatch, config):
+  folder = pathlib.Path(survey['images']).parent
+  (folder / 'c.fits').write_text('no image')
+  extra = {'skip_bad': True}
+  if config == 'cutouts':
+    extra['catalogue'] = write_catalogue(tmp_path / 'c.csv', SOURCES)
+  found = []
+  for workers in (1, 2):
+    monkeypatch.setattr(
+      convert, '_EXAMPLES_OF_A_TASK', 3 if workers > 1 else 99
+    )
+    directory = build.build(
+      'radio_fits',
+      config=config,
+      size_pix=40,
+      workers=workers,
+      **extra,
+      **(survey | {'data_dir': tmp_path / f'of{workers}'}),
+    )
+    records = list(
+      tfds.builder_from_directory(directory).as_data_source('train')
+    )
+    report = json.loads((directory / 'ingest_report.json').read_text())
+    found.append((records, report))
+  (one, report_one), (two, report_two) = found
+  assert report_one == report_two
+  assert len(one) == len(two) > 2
+  for a, b in zip(one, two, strict=True):
+    jointly = zip(a.items(), b.values(), strict=True)
+    for (key, value), other in jointly:
+      np.testing.assert_array_equal(value, other, err_msg=key)
 
 
 def test_the_tiles_of_scorpio_cover_it_pixel_for_pixel(real_data, tmp_path):

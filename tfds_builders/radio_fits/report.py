@@ -10,6 +10,22 @@ from radio_ssl.data import examples, fits, manifest
 _SHARED = ('pixel_scale_arcsec', 'beam_major_arcsec', 'beam_minor_arcsec')
 
 
+def describe(image: fits.Image) -> dict[str, Any]:
+  """What a report tells of a file whose pixels were looked at and taken."""
+  found = image.statistics
+  return {
+    'status': 'accepted',
+    'sha256': manifest.sha256(image.path),
+    'shape': list(image.pixels_jy_beam.shape),
+    'pixel_scale_arcsec': image.pixel_scale_arcsec,
+    'beam': dataclasses.asdict(image.beam),
+    'measured': found.measured,
+    'zeros': found.zeros,
+    'brightest_jy_beam': found.brightest,
+    'overrides': dict(image.overrides),
+  }
+
+
 @dataclasses.dataclass
 class Report:
   """What `convert` did; filled in while it runs.
@@ -40,21 +56,6 @@ class Report:
   seen: dict[str, set[float]] = dataclasses.field(
     default_factory=lambda: {name: set() for name in _SHARED}
   )
-
-  def accept(self, name: str, image: fits.Image) -> None:
-    """Notes a file whose pixels were looked at and taken."""
-    found = dataclasses.asdict(image.statistics)
-    self.files[name] = {
-      'status': 'accepted',
-      'sha256': manifest.sha256(image.path),
-      'shape': list(image.pixels_jy_beam.shape),
-      'pixel_scale_arcsec': image.pixel_scale_arcsec,
-      'beam': dataclasses.asdict(image.beam),
-      'measured': found['measured'],
-      'zeros': found['zeros'],
-      'brightest_jy_beam': found['brightest'],
-      'overrides': image.overrides,
-    }
 
   def reject(self, name: str, kind: str, reason: str) -> None:
     """Notes a bad file that was passed over."""

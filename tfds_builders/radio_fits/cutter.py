@@ -1,0 +1,217 @@
+"""What is done with one file or a part of one: the work of one process."""
+
+import dataclasses
+import itertools
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from radio_ssl.data import catalogue as catalogues
+from radio_ssl.data import cutouts, exclusion, fits, windows
+from tfds_builders.radio_fits import assemble
+from tfds_builders.radio_fits import report as reports
+
+Example = tuple[str, dict[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Tiles:
+  """Sliding-window tiles in the image's own pixels."""
+
+  size_pix: int = 150
+  stride_pix: int = 75
+  max_missing: float = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Cutouts:
+  """Squares around catalogued sources, [size_pix, size_pix].
+
+  Attributes:
+    size_pix: side in pixels.
+    field_arcsec: the same angle for all; None, with `source_factor` None too,
+      keeps the pixels of the image.
+    source_factor: the field is this many times the source's size (the paper:
+      2.5), but never less than `min_field_arcsec`.
+    min_field_arcsec: see `source_factor`; also for sources of unknown size.
+    max_missing: cutouts with a larger fraction of NaN pixels are left out.
+    allow_coarse_pixels: permits pixels larger than half the beam.
+  """
+
+  size_pix: int = 150
+  field_arcsec: float | None = None
+  source_factor: float | None = None
+  min_field_arcsec: float = 60.0
+  max_missing: float = 0.1
+  allow_coarse_pixels: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+  """A part of a file to cut.
+
+  Attributes:
+    path: the file.
+    name: it has this name in keys and reports.
+    statistics: of its pixels: it has been looked at.
+    wanted: first rows of tiles, or numbers of sources.
+  """
+
+  path: pathlib.Path
+  name: str
+  statistics: windows.Statistics
+  wanted: tuple[int, ...]
+
+
+@dataclasses.dataclass
+class Made:
+  """What came of a task.
+
+  Attributes:
+    examples: (key, example) each.
+    excluded: dropped for an excluded source in them.
+    missing: tiles dropped for their NaN pixels.
+    without: sources that have no pixels here.
+    unsized: sources of unknown size that got min_field_arcsec.
+  """
+
+  examples: list[Example] = dataclasses.field(default_factory=list)
+  excluded: int = 0
+  missing: int = 0
+  without: list[int] = dataclasses.field(default_factory=list)
+  unsized: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Cutter:
+  """All that tasks have in common; is sent to every process once.
+
+  Attributes:
+    shape: how to cut.
+    sources: to cut around; None for tiles.
+    exclusion: what no image may hold.
+    overrides: 'unit' and 'beam_arcsec', as `fits.opened` takes them.
+    labelled: examples get the label of the source.
+  """
+
+  shape: Tiles | Cutouts
+  sources: catalogues.Catalogue | None
+  exclusion: exclusion.Exclusion | None
+  overrides: Mapping[str, Any]
+  labelled: bool
+
+  def find(
+    self, path: pathlib.Path
+  ) -> list[tuple[int, float]] | fits.FitsError:
+    """Sources inside an image and their distance in arcsec from its edge."""
+    try:
+      header = fits.header(path, **self.overrides)
+      _check_beam(header)
+      return list(assemble.inside(header, self.sources))
+    except fits.FitsError as error:
+      return error
+
+  def look(self, path: pathlib.Path) -> dict[str, Any] | fits.FitsError:
+    """What the report tells of a file; all its pixels are read once."""
+    try:
+      with fits.opened(path, **self.overrides) as image:
+        _check_beam(image)
+        return reports.describe(image)
+    except fits.FitsError as error:
+      return error
+
+  def cut(self, task: Task) -> Made:
+    """The examples of a task."""
+    made = Made()
+    with fits.opened(
+      task.path, statistics=task.statistics, **self.overrides
+    ) as image:
+      if self.sources is None:
+        made.examples += self._tiles(image, task, made)
+      else:
+        made.examples += self._cutouts(image, task, made)
+    return made
+
+  def _tiles(
+    self, image: fits.Image, task: Task, made: Made
+  ) -> Iterator[Example]:
+    shape, width = self.shape, image.pixels_jy_beam.shape[1]
+    across = cutouts.tile_corners(width, shape.size_pix, shape.stride_pix)
+    made.missing = len(task.wanted) * len(across)
+    tiles = cutouts.tiles(
+      image,
+      size=shape.size_pix,
+      stride=shape.stride_pix,
+      max_missing=shape.max_missing,
+      rows=task.wanted,
+    )
+    for _, row in itertools.groupby(tiles, lambda tile: tile.corner[0]):
+      found = list(row)
+      made.missing -= len(found)
+      for tile in self._kept(found, made):
+        y, x = tile.corner
+        name = f'{task.name}#x{x:05d}y{y:05d}'
+        yield name, assemble.example(image, tile, name)
+
+  def _cutouts(
+    self, image: fits.Image, task: Task, made: Made
+  ) -> Iterator[Example]:
+    for source in task.wanted:
+      piece = self._cut_source(image, source, made)
+      if np.isnan(piece.pixels_jy_beam).mean() > self.shape.max_missing:
+        made.without.append(source)
+      elif self._kept([piece], made):
+        example = assemble.source_example(image, piece, self.sources, source)
+        if not self.labelled:
+          example.pop('label', None)
+        yield example['name'], example
+
+  def _kept(
+    self, pieces: list[cutouts.Cutout], made: Made
+  ) -> list[cutouts.Cutout]:
+    """Without those that hold an excluded source."""
+    if self.exclusion is None or not pieces:
+      return pieces
+    held = self.exclusion.holds(
+      np.array([p.ra_deg for p in pieces]),
+      np.array([p.dec_deg for p in pieces]),
+      field_arcsec=np.array([p.field_arcsec for p in pieces]),
+      rotation_deg=np.array([p.rotation_deg for p in pieces]),
+    )
+    made.excluded += int(held.sum())
+    return [p for p, out in zip(pieces, held, strict=True) if not out]
+
+  def _cut_source(
+    self, image: fits.Image, source: int, made: Made
+  ) -> cutouts.Cutout:
+    shape, field, sources = self.shape, self.shape.field_arcsec, self.sources
+    if shape.source_factor is not None:
+      size = sources.source_size_arcsec[source]
+      made.unsized += bool(np.isnan(size))
+      field = np.fmax(shape.source_factor * size, shape.min_field_arcsec)
+    pixel = (field or 0) / shape.size_pix
+    coarsest = image.beam.minor_arcsec / 2
+    if pixel > coarsest * (1 + 1e-6) and not shape.allow_coarse_pixels:
+      raise ValueError(
+        f'{sources.path}: {sources.name[source]} on {field:.4g} arcsec and '
+        f'{shape.size_pix} pixels has pixels of {pixel:.3g} arcsec, larger '
+        f'than half the beam ({coarsest:.3g}). Raise --size_pix to '
+        f'{int(np.ceil(field / coarsest))}, or set --allow_coarse_pixels.'
+      )
+    return cutouts.cutout(
+      image,
+      ra_deg=sources.ra_deg[source],
+      dec_deg=sources.dec_deg[source],
+      size_pix=shape.size_pix,
+      field_arcsec=field,
+    )
+
+
+def _check_beam(image: fits.Image | fits.Header) -> None:
+  if image.beam is None:
+    raise fits.FitsError(
+      f'{image.path}: no beam in the header. Set beam_arcsec (--beam_arcsec).',
+      'beam',
+    )
