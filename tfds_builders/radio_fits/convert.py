@@ -14,13 +14,11 @@ from typing import Any
 import numpy as np
 
 from radio_ssl.data import catalogue as catalogues
-from radio_ssl.data import cutouts, exclusion, fits, records, windows
+from radio_ssl.data import exclusion, fits, windows
 from tfds_builders.radio_fits import cutter, pool
 from tfds_builders.radio_fits import report as reports
 
 _SECONDS_BETWEEN_LINES = 10.0
-# Few enough to travel between processes in one piece.
-_EXAMPLES_OF_A_TASK = 256
 _CRASHED = (
   'the process that read it died. The file is damaged: fetch it again, or '
   'leave it out.'
@@ -148,72 +146,57 @@ class _Job:
       )
 
   def _tiles(self) -> Iterator[cutter.Example]:
-    shape, tasks = self.work.shape, []
-    for path in self._looked_at(self.paths):
-      known = self.report.files[self.names[path]]
-      down, across = (
-        cutouts.tile_corners(n, shape.size_pix, shape.stride_pix)
-        for n in known['shape']
-      )
-      rows = max(1, _EXAMPLES_OF_A_TASK // max(1, len(across)))
-      tasks += self._tasks(path, down, rows)
-    for made in self._made(tasks):
+    tasks = [cutter.Task(p, self.names[p], None) for p in self.paths]
+    for made in self._made(tasks, {}):
       yield from made.examples
 
   def _cutouts(self) -> Iterator[cutter.Example]:
     left = self._images_of_sources()
+    seen: dict[pathlib.Path, windows.Statistics] = {}
     while left:
       # The first round takes the best image of every source; later ones are
-      # for sources whose image has no pixels there.
+      # for sources whose image has no pixels there, or turned out bad.
       by_path: dict[pathlib.Path, list[int]] = {}
       for source, paths in left.items():
         by_path.setdefault(paths.pop(0), []).append(source)
-      wanted = [p for p in self.paths if p in by_path]
-      tasks = []
-      for path in self._looked_at(wanted):
-        tasks += self._tasks(path, by_path.pop(path), _EXAMPLES_OF_A_TASK)
-      # What is left in by_path had its file rejected.
-      without = [source for sources in by_path.values() for source in sources]
-      for made in self._made(tasks):
-        without += made.without
+      tasks = [
+        cutter.Task(p, self.names[p], tuple(by_path[p]), seen.get(p))
+        for p in self.paths
+        if p in by_path
+      ]
+      done: set[int] = set()
+      for made in self._made(tasks, seen):
+        done.update(made.done)
         yield from made.examples
-      self.report.missing += sum(not left[source] for source in without)
-      left = {source: left[source] for source in without if left[source]}
+      self.report.missing += sum(
+        source not in done and not paths for source, paths in left.items()
+      )
+      left = {s: paths for s, paths in left.items() if paths and s not in done}
 
-  def _looked_at(self, paths: Sequence[pathlib.Path]) -> Iterator[pathlib.Path]:
-    """Those that can be used; each file is looked at once."""
-    new = [p for p in paths if self._status(p) not in ('accepted', 'rejected')]
-    for path, found in self._timed('look', new, 'images looked at'):
-      if not self._is_bad(path, found):
-        self.report.files[self.names[path]] = found
-    for path in paths:
-      if self._status(path) == 'accepted':
-        yield path
-
-  def _status(self, path: pathlib.Path) -> str | None:
-    return self.report.files.get(self.names[path], {}).get('status')
-
-  def _tasks(
-    self, path: pathlib.Path, wanted: list[int], at_once: int
-  ) -> Iterator[cutter.Task]:
-    known = self.report.files[self.names[path]]
-    statistics = windows.Statistics(
-      known['measured'], known['zeros'], known['brightest_jy_beam']
-    )
-    # A packed file is unpacked for every task.
-    at_once = len(wanted) if records.is_packed(path) else at_once
-    for first in range(0, len(wanted), max(1, at_once)):
-      part = tuple(wanted[first : first + at_once])
-      yield cutter.Task(path, self.names[path], statistics, part)
-
-  def _made(self, tasks: list[cutter.Task]) -> Iterator[cutter.Made]:
-    for task, made in self._timed('cut', tasks, 'parts cut'):
+  def _made(
+    self,
+    tasks: Sequence[cutter.Task],
+    seen: dict[pathlib.Path, windows.Statistics],
+  ) -> Iterator[cutter.Made]:
+    """What comes of tasks; notes in `seen` the files that were looked at."""
+    rest = [task for task in tasks if task.path in seen]
+    new = [task for task in tasks if task.path not in seen]
+    for task, begun in self._timed('begin', new, 'files begun'):
+      if not self._is_bad(task.path, begun):
+        self.report.files[task.name] = begun.file
+        rest += begun.rest
+        seen[task.path] = begun.statistics
+        yield self._counted(begun.made)
+    for task, made in self._timed('cut', rest, 'parts cut'):
       if isinstance(made, pool.Crashed):
         raise ValueError(f'{task.path}: {_CRASHED}')
-      self.report.excluded += made.excluded
-      self.report.missing += made.missing
-      self.report.unsized += made.unsized
-      yield made
+      yield self._counted(made)
+
+  def _counted(self, made: cutter.Made) -> cutter.Made:
+    self.report.excluded += made.excluded
+    self.report.missing += made.missing
+    self.report.unsized += made.unsized
+    return made
 
   def _images_of_sources(self) -> dict[int, list[pathlib.Path]]:
     """For each source in any image, its images, the most central one first."""

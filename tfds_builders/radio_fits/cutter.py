@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 
 from radio_ssl.data import catalogue as catalogues
-from radio_ssl.data import cutouts, exclusion, fits, windows
+from radio_ssl.data import cutouts, exclusion, fits, records, windows
 from tfds_builders.radio_fits import assemble
 from tfds_builders.radio_fits import report as reports
 
 Example = tuple[str, dict[str, Any]]
+
+# Few enough to travel between processes in one piece.
+_EXAMPLES_OF_A_TASK = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,14 +58,14 @@ class Task:
   Attributes:
     path: the file.
     name: it has this name in keys and reports.
-    statistics: of its pixels: it has been looked at.
-    wanted: first rows of tiles, or numbers of sources.
+    wanted: first rows of tiles, or numbers of sources; None for all tiles.
+    statistics: of its pixels; None for a file that was not looked at yet.
   """
 
   path: pathlib.Path
   name: str
-  statistics: windows.Statistics
-  wanted: tuple[int, ...]
+  wanted: tuple[int, ...] | None
+  statistics: windows.Statistics | None = None
 
 
 @dataclasses.dataclass
@@ -73,15 +76,32 @@ class Made:
     examples: (key, example) each.
     excluded: dropped for an excluded source in them.
     missing: tiles dropped for their NaN pixels.
-    without: sources that have no pixels here.
+    done: sources that have pixels here.
     unsized: sources of unknown size that got min_field_arcsec.
   """
 
   examples: list[Example] = dataclasses.field(default_factory=list)
   excluded: int = 0
   missing: int = 0
-  without: list[int] = dataclasses.field(default_factory=list)
+  done: list[int] = dataclasses.field(default_factory=list)
   unsized: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Begun:
+  """A file that was looked at, and the first part of it cut.
+
+  Attributes:
+    file: what the report tells of it.
+    statistics: of its pixels.
+    made: of the first part.
+    rest: tasks that are left to do.
+  """
+
+  file: dict[str, Any]
+  statistics: windows.Statistics
+  made: Made
+  rest: list[Task]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,25 +133,48 @@ class Cutter:
     except fits.FitsError as error:
       return error
 
-  def look(self, path: pathlib.Path) -> dict[str, Any] | fits.FitsError:
-    """What the report tells of a file; all its pixels are read once."""
+  def begin(self, task: Task) -> Begun | fits.FitsError:
+    """Looks at all pixels of a file once, and cuts the first part of it."""
     try:
-      with fits.opened(path, **self.overrides) as image:
+      with fits.opened(task.path, **self.overrides) as image:
         _check_beam(image)
-        return reports.describe(image)
+        first, *rest = self._parts(image, task)
+        file, made = reports.describe(image), self._cut(image, first)
+        return Begun(file, image.statistics, made, rest)
     except fits.FitsError as error:
       return error
 
   def cut(self, task: Task) -> Made:
-    """The examples of a task."""
-    made = Made()
+    """The examples of a task of a file that was looked at."""
     with fits.opened(
       task.path, statistics=task.statistics, **self.overrides
     ) as image:
-      if self.sources is None:
-        made.examples += self._tiles(image, task, made)
-      else:
-        made.examples += self._cutouts(image, task, made)
+      return self._cut(image, task)
+
+  def _parts(self, image: fits.Image, task: Task) -> list[Task]:
+    wanted, at_once = task.wanted, _EXAMPLES_OF_A_TASK
+    if wanted is None:
+      down, across = (
+        cutouts.tile_corners(n, self.shape.size_pix, self.shape.stride_pix)
+        for n in image.pixels_jy_beam.shape
+      )
+      wanted, at_once = tuple(down), max(1, at_once // max(1, len(across)))
+    if records.is_packed(task.path):
+      # It would be unpacked for every part.
+      at_once = len(wanted)
+    return [
+      dataclasses.replace(
+        task,
+        wanted=wanted[first : first + at_once],
+        statistics=image.statistics,
+      )
+      for first in range(0, max(1, len(wanted)), max(1, at_once))
+    ]
+
+  def _cut(self, image: fits.Image, task: Task) -> Made:
+    made = Made()
+    make = self._tiles if self.sources is None else self._cutouts
+    made.examples += make(image, task, made)
     return made
 
   def _tiles(
@@ -161,8 +204,9 @@ class Cutter:
     for source in task.wanted:
       piece = self._cut_source(image, source, made)
       if np.isnan(piece.pixels_jy_beam).mean() > self.shape.max_missing:
-        made.without.append(source)
-      elif self._kept([piece], made):
+        continue
+      made.done.append(source)
+      if self._kept([piece], made):
         example = assemble.source_example(image, piece, self.sources, source)
         if not self.labelled:
           example.pop('label', None)
