@@ -33,6 +33,7 @@ setuptools.setup(
     'clu>=0.0.12,<0.1',
     'flax>=0.12,<0.14',
     'grain>=0.2.10,<0.3',
+    'h5py>=3.11,<4',
     # tensorflow-datasets imports it without declaring it.
     'importlib_resources>=6.4,<8',
     'jax>=0.10,<0.13',

@@ -1,4 +1,7 @@
-"""Folds that a score can be trusted on: stratified, seeded, grouped."""
+"""Splits that a score can be trusted on: stratified, seeded, grouped."""
+
+import math
+from collections.abc import Mapping
 
 import astropy.coordinates
 import astropy.units as u
@@ -64,6 +67,191 @@ def _split(labels, members, num_folds, seed):
   return sklearn.model_selection.StratifiedKFold(
     num_folds, shuffle=True, random_state=seed
   ).split(labels, labels)
+
+
+def stratified_split(
+  labels: np.ndarray,
+  *,
+  fractions: Mapping[str, float],
+  seed: int,
+  groups: np.ndarray | None = None,
+  fixed: np.ndarray | None = None,
+) -> np.ndarray:
+  """The split of each example, each class spread by the same fractions.
+
+  Every split has a number of places for each class, the fractions of it
+  rounded, at least one. The largest groups draw first, then smaller ones, each
+  among the places that are left. Without groups the places are filled exactly;
+  with them a class may miss by a few examples, where it has too few of them
+  outside large groups.
+
+  Args:
+    labels: [N], integers or names.
+    fractions: share of each split, by its name; they sum to 1.
+    seed: of the draw.
+    groups: [N]; examples of one group, such as images of one source, share a
+      split. None: every example is its own group.
+    fixed: [N] names of splits for examples whose split is known, '' for the
+      others. They take their group along, and count towards the fractions.
+
+  Returns:
+    [N] names.
+
+  Raises:
+    ValueError: fractions that are none or do not sum to 1, lengths that
+      differ, a class with fewer groups than splits or absent from one, two
+      fixed splits in a group.
+  """
+  names = _split_names(fractions)
+  labels = np.asarray(labels)
+  members = np.arange(len(labels)) if groups is None else np.asarray(groups)
+  known = np.full(len(labels), '') if fixed is None else np.asarray(fixed)
+  if not labels.shape == members.shape == known.shape == (labels.size,):
+    raise ValueError(
+      f'labels {labels.shape}, groups {members.shape} and fixed {known.shape} '
+      'differ in shape; wanted [N] of each.'
+    )
+  kinds, classes = np.unique(labels, return_inverse=True)
+  _, members = np.unique(members, return_inverse=True)
+  counts = np.zeros((members.max(initial=-1) + 1, len(kinds)), int)
+  np.add.at(counts, (members, classes), 1)
+  fixed = _fixed_groups(known, members, names)
+  places = [
+    _places(column, kind, fixed, fractions)
+    for kind, column in zip(kinds, counts.T, strict=True)
+  ]
+  # Unlike those of a Generator its numbers never change: a split that is
+  # published by its seed stays what it is.
+  rng = np.random.RandomState(seed)
+  places = np.reshape(places, (len(kinds), len(names)))
+  chosen = _draw(counts, places, fixed, rng)[members]
+  _check_present(chosen, classes, kinds, names)
+  return np.array(names)[chosen]
+
+
+def _check_present(chosen, classes, kinds, names):
+  for label, kind in enumerate(kinds):
+    absent = set(range(len(names))) - set(chosen[classes == label].tolist())
+    if absent:
+      raise ValueError(
+        f'Class {kind} is missing in split {names[min(absent)]!r}: its sources '
+        'share groups with others, or are fixed. Take another seed, or other '
+        'fractions.'
+      )
+
+
+def _split_names(fractions: Mapping[str, float]) -> list[str]:
+  shares = list(fractions.values())
+  # A NaN fails every comparison.
+  if not all(share > 0 for share in shares) or not math.isclose(
+    sum(shares), 1, abs_tol=1e-6
+  ):
+    raise ValueError(
+      f'fractions are {dict(fractions)}; wanted positive ones that sum to 1.'
+    )
+  if '' in fractions:
+    raise ValueError("fractions: a split has the name ''; give it another.")
+  return list(fractions)
+
+
+def _places(
+  column: np.ndarray,
+  kind: object,
+  fixed: np.ndarray,
+  fractions: Mapping[str, float],
+) -> np.ndarray:
+  """Places of one class in each split, for the groups that draw.
+
+  Largest remainders; at least one place where nothing is fixed.
+
+  Args:
+    column: [G] examples of the class in each group.
+    kind: the class, for the message.
+    fixed: [G] split of a group, -1 for those that draw.
+    fractions: by name of the split.
+
+  Returns:
+    [S] integers; their sum is the number of examples that draw.
+  """
+  sources = np.count_nonzero(column)
+  if sources < len(fractions):
+    raise ValueError(
+      f'Class {kind} has {sources} sources, fewer than the {len(fractions)} '
+      f'splits ({", ".join(fractions)}): ask for fewer, or leave it out.'
+    )
+  held = np.zeros(len(fractions), int)
+  np.add.at(held, fixed[fixed >= 0], column[fixed >= 0])
+  drawing = column[fixed < 0].sum()
+  exact = np.array(list(fractions.values())) * column.sum() - held
+  # A split may hold more than its share: the others have the less, alike.
+  exact = np.maximum(exact, 0)
+  # Rounded, so that ties do not hang on the last bit.
+  exact = np.round(exact * drawing / max(exact.sum(), 1), 6)
+  places = np.floor(exact).astype(int)
+  order = np.argsort(places - exact, kind='stable')
+  places[order[: drawing - places.sum()]] += 1
+  for split in np.flatnonzero(places + held == 0):
+    if places.max() > 1:
+      places[places.argmax()] -= 1
+      places[split] += 1
+  return places
+
+
+def _fixed_groups(
+  known: np.ndarray, members: np.ndarray, names: list[str]
+) -> np.ndarray:
+  """[G] index of the split that holds a group, -1 where none does."""
+  fixed = np.full(members.max(initial=-1) + 1, -1)
+  for row in np.flatnonzero(known != ''):
+    name, group = str(known[row]), members[row]
+    if name not in names:
+      raise ValueError(
+        f'fixed[{row}] is {name!r}; wanted one of {", ".join(names)}.'
+      )
+    split = names.index(name)
+    if fixed[group] not in (-1, split):
+      raise ValueError(
+        f'fixed[{row}] is {name!r}, but another of its group is fixed in '
+        f'{names[fixed[group]]!r}: give the group one split.'
+      )
+    fixed[group] = split
+  return fixed
+
+
+def _draw(
+  counts: np.ndarray,
+  places: np.ndarray,
+  fixed: np.ndarray,
+  rng: np.random.RandomState,
+) -> np.ndarray:
+  """The split of each group.
+
+  Args:
+    counts: [G, K] examples of each class in each group.
+    places: [K, S] how many examples of a class may draw a split.
+    fixed: [G] split of a group, -1 for those that draw.
+    rng: decides.
+
+  Returns:
+    [G] integers.
+  """
+  chosen, left = fixed.copy(), places.copy()
+  drawing = rng.permutation(np.flatnonzero(fixed < 0))
+  sizes = counts[drawing].sum(axis=1)
+  for group in drawing[np.argsort(-sizes, kind='stable')]:
+    own = counts[group] > 0
+    # How often each split could still take such a group.
+    room = (left[own] // counts[group][own, None]).min(axis=0)
+    weights = np.maximum(room, 0)
+    if weights.any():
+      ticket = rng.randint(weights.sum())
+      split = np.searchsorted(np.cumsum(weights), ticket, side='right')
+    else:
+      # It fits nowhere: where it does least harm.
+      split = (left[own] - counts[group][own, None]).min(axis=0).argmax()
+    chosen[group] = split
+    left[:, split] -= counts[group]
+  return chosen
 
 
 def groups_by_position(

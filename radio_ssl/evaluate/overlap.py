@@ -40,6 +40,8 @@ def with_pretraining(
     return {'unknown': f'{dataset.directory} has images without a position'}
   showing = {}
   for split, table in tables.items():
+    if not _placed(table).all():
+      return {'unknown': f'the split {split!r} has sources without a position'}
     held = _sources(table).holds(
       ra, dec, field_arcsec=field, rotation_deg=rotation
     )
@@ -51,8 +53,11 @@ def _sources(table: features.Table) -> exclusion.Exclusion:
   ra, dec, size = (
     table.columns[name] for name in ('ra_deg', 'dec_deg', 'source_size_arcsec')
   )
-  known = np.isfinite(ra) & np.isfinite(dec)
-  return exclusion.Exclusion(ra[known], dec[known], size[known])
+  return exclusion.Exclusion(ra, dec, size)
+
+
+def _placed(table: features.Table) -> np.ndarray:
+  return np.isfinite(table.columns['ra_deg'] + table.columns['dec_deg'])
 
 
 def _footprints(dataset: pipeline.DataSet, split: str) -> tuple:

@@ -105,3 +105,214 @@ def test_sources_without_a_position_stand_alone():
 def test_radius_that_makes_no_sense_is_refused(radius):
   with pytest.raises(ValueError, match='radius_arcsec is'):
     splits.groups_by_position(np.zeros(2), np.zeros(2), radius)
+
+
+_FRACTIONS = {'train': 0.8, 'valid': 0.1, 'test': 0.1}
+
+
+def _counts(labels, chosen):
+  return {
+    name: [int(np.sum(chosen[labels == k] == name)) for k in np.unique(labels)]
+    for name in _FRACTIONS
+  }
+
+
+@pytest.mark.parametrize('seed', range(20))
+def test_split_gives_each_class_its_fractions_exactly_without_groups(seed):
+  chosen = splits.stratified_split(_LABELS, fractions=_FRACTIONS, seed=seed)
+  assert _counts(_LABELS, chosen) == {
+    'train': [40, 24, 8],
+    'valid': [5, 3, 1],
+    'test': [5, 3, 1],
+  }
+
+
+def _sky(seed):
+  """Labels and groups as on the sky: most alone, some in groups of mixed
+  classes."""
+  rng = np.random.default_rng(seed)
+  labels = rng.choice(4, 600, p=[0.25, 0.4, 0.2, 0.15])
+  return labels, rng.choice(520, 600)
+
+
+@pytest.mark.parametrize('seed', range(20))
+def test_split_never_parts_a_group_and_keeps_the_shares_of_classes(seed):
+  labels, groups = _sky(seed)
+  chosen = splits.stratified_split(
+    labels, fractions=_FRACTIONS, seed=seed, groups=groups
+  )
+  for group in np.unique(groups):
+    assert len(set(chosen[groups == group])) == 1
+  for label in range(4):
+    for name, fraction in _FRACTIONS.items():
+      share = np.mean(chosen[labels == label] == name)
+      assert share == pytest.approx(fraction, abs=0.02)
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_split_is_the_same_for_the_same_seed_and_another_for_another(seed):
+  labels, groups = _sky(7)
+  a, b, c = (
+    splits.stratified_split(labels, fractions=_FRACTIONS, seed=s, groups=groups)
+    for s in (seed, seed, seed + 1)
+  )
+  np.testing.assert_array_equal(a, b)
+  assert (a != c).any()
+
+
+def test_split_does_not_depend_on_the_names_of_classes_and_groups():
+  labels, groups = _sky(3)
+  a = splits.stratified_split(
+    labels, fractions=_FRACTIONS, seed=1, groups=groups
+  )
+  b = splits.stratified_split(
+    np.array(['Bent', 'Compact', 'FRI', 'FRII'])[labels],
+    fractions=_FRACTIONS,
+    seed=1,
+    groups=np.array([f'group {g:03d}' for g in groups]),
+  )
+  np.testing.assert_array_equal(a, b)
+
+
+def test_split_is_what_it_was_when_it_was_published():
+  # A change of these letters changes every data set split by this function.
+  chosen = splits.stratified_split(
+    np.arange(40) % 2, fractions=_FRACTIONS, seed=0, groups=np.arange(40) // 3
+  )
+  assert ''.join(name[1] for name in chosen[::3]) == 'rrrrrrrrarrera'
+
+
+def test_large_groups_are_drawn_for_every_split_in_proportion():
+  groups = np.append(np.repeat(np.arange(10), 4), np.arange(10, 370))
+  labels = np.zeros(400, int)
+  hits = sum(
+    np.mean(chosen[:40] == 'test')
+    for chosen in (
+      splits.stratified_split(
+        labels, fractions=_FRACTIONS, seed=s, groups=groups
+      )
+      for s in range(200)
+    )
+  )
+  # 2000 draws at 0.1: the standard deviation of their mean is 0.007.
+  assert hits / 200 == pytest.approx(0.1, abs=0.03)
+
+
+def test_every_example_is_drawn_for_every_split_in_proportion():
+  hits = np.mean(
+    [
+      splits.stratified_split(_LABELS, fractions=_FRACTIONS, seed=s) == 'test'
+      for s in range(500)
+    ],
+    axis=0,
+  )
+  assert hits.min() > 0.03
+  assert hits.max() < 0.2
+
+
+def test_fixed_examples_stay_and_take_their_group_along():
+  labels, groups = _sky(5)
+  fixed = np.where(groups < 20, 'test', '')
+  fixed[np.flatnonzero(groups == 3)[1:]] = ''
+  chosen = splits.stratified_split(
+    labels, fractions=_FRACTIONS, seed=2, groups=groups, fixed=fixed
+  )
+  assert set(chosen[groups < 20]) == {'test'}
+  # They take places, so the shares are as ever.
+  for label in range(4):
+    share = np.mean(chosen[labels == label] == 'test')
+    assert share == pytest.approx(0.1, abs=0.02)
+
+
+def test_more_fixed_examples_than_places_are_kept_all_the_same():
+  fixed = np.where(np.arange(90) < 40, 'test', '')
+  chosen = splits.stratified_split(
+    _LABELS, fractions=_FRACTIONS, seed=2, fixed=fixed
+  )
+  assert _counts(_LABELS, chosen)['test'] == [40, 3, 1]
+  # The other ten share the rest by 8 to 1.
+  assert _counts(_LABELS, chosen)['valid'] == [1, 3, 1]
+
+
+def test_small_class_has_one_example_in_every_split():
+  labels = np.append(_LABELS, [3, 3, 3])
+  chosen = splits.stratified_split(labels, fractions=_FRACTIONS, seed=0)
+  assert sorted(chosen[labels == 3]) == ['test', 'train', 'valid']
+
+
+def test_shares_of_a_class_that_does_not_divide_are_rounded():
+  for count in range(3, 60):
+    chosen = splits.stratified_split(
+      np.zeros(count, int), fractions=_FRACTIONS, seed=count
+    )
+    for name, fraction in _FRACTIONS.items():
+      number = np.sum(chosen == name)
+      assert number >= 1
+      assert abs(number - fraction * count) < (1 if count >= 10 else 1.5)
+
+
+@pytest.mark.parametrize(
+  'fractions',
+  [
+    {'train': 0.8, 'test': 0.1},
+    {'train': 1.2, 'test': -0.2},
+    {'train': 1.0, 'test': 0.0},
+    {'train': np.nan, 'test': 0.5},
+    {},
+  ],
+)
+def test_fractions_that_are_no_shares_are_refused(fractions):
+  with pytest.raises(ValueError, match='wanted positive ones that sum to 1'):
+    splits.stratified_split(_LABELS, fractions=fractions, seed=0)
+
+
+def test_split_without_a_name_is_refused():
+  with pytest.raises(ValueError, match="has the name ''"):
+    splits.stratified_split(_LABELS, fractions={'': 0.5, 'a': 0.5}, seed=0)
+
+
+def test_class_with_fewer_groups_than_splits_is_named():
+  groups = np.append(np.arange(80), np.repeat([100, 101], 5))
+  with pytest.raises(ValueError, match=r'Class 2 has 2 sources, fewer .*test'):
+    splits.stratified_split(
+      _LABELS, fractions=_FRACTIONS, seed=0, groups=groups
+    )
+
+
+def test_class_that_its_groups_keep_out_of_a_split_is_named():
+  fixed = np.where(_LABELS == 2, 'test', '')
+  with pytest.raises(ValueError, match="Class 2 is missing in split 'train'"):
+    splits.stratified_split(_LABELS, fractions=_FRACTIONS, seed=0, fixed=fixed)
+
+
+def test_two_fixed_splits_in_a_group_are_refused():
+  fixed = np.full(90, '', '<U5')
+  fixed[[0, 1]] = 'train', 'test'
+  with pytest.raises(ValueError, match=r"fixed\[1\] is 'test', but another"):
+    splits.stratified_split(
+      _LABELS,
+      fractions=_FRACTIONS,
+      seed=0,
+      groups=np.arange(90) // 2,
+      fixed=fixed,
+    )
+
+
+def test_fixed_split_that_is_none_is_refused():
+  fixed = np.full(90, 'trian')
+  with pytest.raises(ValueError, match=r"fixed\[0\] is 'trian'; wanted one"):
+    splits.stratified_split(_LABELS, fractions=_FRACTIONS, seed=0, fixed=fixed)
+
+
+def test_lengths_that_differ_are_refused():
+  with pytest.raises(ValueError, match='differ in shape'):
+    splits.stratified_split(
+      _LABELS, fractions=_FRACTIONS, seed=0, groups=np.arange(89)
+    )
+
+
+def test_no_examples_are_split_into_nothing():
+  chosen = splits.stratified_split(
+    np.zeros(0, int), fractions=_FRACTIONS, seed=0
+  )
+  assert chosen.shape == (0,)

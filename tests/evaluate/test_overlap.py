@@ -84,11 +84,11 @@ def test_images_that_were_not_trained_on_do_not_count(pretrained_on):
   assert found == {'num_images': 1, 'showing': {'test': 0}}
 
 
-def test_sources_without_a_position_do_not_count(pretrained_on):
+def test_sources_without_a_position_leave_it_unknown(pretrained_on):
   meta = pretrained_on([(10, 0)])
   table = _table([_NAN, 50], [_NAN, 0], [_NAN, _NAN])
   found = overlap.with_pretraining({'test': table}, meta)
-  assert found['showing'] == {'test': 0}
+  assert found == {'unknown': "the split 'test' has sources without a position"}
 
 
 def test_images_of_unknown_scale_count_by_their_centre(pretrained_on):

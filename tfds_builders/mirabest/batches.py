@@ -12,6 +12,12 @@ import numpy as np
 
 from radio_ssl.data import unpickle
 
+URL = (
+  'http://www.jb.man.ac.uk/research/MiraBest/MiraBest_F/'
+  'MiraBest_F_batches.tar.gz'
+)
+# Below --manual_dir.
+ARCHIVE = 'mirabest/MiraBest_F_batches.tar.gz'
 # In the order of the labels in the batches. First digit: 1 FRI, 2 FRII, 3
 # hybrid; second: 0 confident, 1 uncertain; third: 0 standard, 1 double-double,
 # 2 wide-angle tail, 4 head-tail.

@@ -2,8 +2,6 @@
 
 import dataclasses
 import pathlib
-import socket
-import urllib.parse
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -11,16 +9,13 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from radio_ssl.data import examples, fits, noise
+from tfds_builders import download, first_survey
 from tfds_builders.mirabest import batches
 
-URL = (
-  'http://www.jb.man.ac.uk/research/MiraBest/MiraBest_F/'
-  'MiraBest_F_batches.tar.gz'
-)
-_ARCHIVE = 'mirabest/MiraBest_F_batches.tar.gz'
+# Of the images, by the survey's own words on its cutouts.
+LICENCE = 'FIRST survey: scholarly, educational and private non-commercial use'
 # SkyView had no image of it.
 WITHOUT_FITS = '200_150.661+012.018_0.2633_0016.53'
-PIXEL_SCALE_ARCSEC = 1.8
 _PICTURE_PIX = 150
 _FITS_PIX = 300
 # The official counts; a data set with others would have other scores.
@@ -77,7 +72,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     ),
   ]
   MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
-    Without a network: put MiraBest_F_batches.tar.gz ({URL})
+    Without a network: put MiraBest_F_batches.tar.gz ({batches.URL})
     into MANUAL_DIR/mirabest/. For the config `fits`, in any case, fetch each
     source from SkyView (survey 'VLA FIRST (1.4 GHz)', 300 x 300 pixels, 1.8
     arcsec a pixel, RA---TAN; astroquery.skyview does it), centred at the
@@ -97,16 +92,17 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         label_names=self.builder_config.label_names,
       ),
       metadata=tfds.core.MetadataDict(
-        pixel_scale_arcsec=PIXEL_SCALE_ARCSEC,
-        # It depends on the declination: see `first_beam`.
+        pixel_scale_arcsec=first_survey.PIXEL_SCALE_ARCSEC,
+        # It depends on the declination: see `first_survey`.
         beam_major_arcsec=None,
       ),
     )
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager):
+    archive = download.fetch(dl_manager, batches.URL, batches.ARCHIVE)
     sources = [
       source
-      for source in batches.read(_archive(dl_manager))
+      for source in batches.read(archive)
       if source.code in self.builder_config.labels
     ]
     splits = {
@@ -127,8 +123,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     name = 'full' if self.builder_config.name == 'full' else 'confident'
     if counts != _COUNTS[name]:
       raise ValueError(
-        f'{URL}: config {self.builder_config.name!r} has {counts}; wanted '
-        f'{_COUNTS[name]}. The file is not the published one.'
+        f'{batches.URL}: config {self.builder_config.name!r} has {counts}; '
+        f'wanted {_COUNTS[name]}. The file is not the published one.'
       )
 
   def _generate_examples(
@@ -142,29 +138,6 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         yield source.name, picture_example(source, label)
       elif source.name in paths:
         yield source.name, fits_example(source, label, paths[source.name])
-
-
-def _archive(dl_manager: tfds.download.DownloadManager) -> pathlib.Path:
-  """The official batches: fetched by hand, downloaded before, or now.
-
-  Raises:
-    ValueError: the server does not answer. TFDS alone would try for minutes,
-      and not tell what to do.
-  """
-  try:
-    by_hand = pathlib.Path(dl_manager.manual_dir) / _ARCHIVE
-  except AssertionError:  # TFDS's way to say that no manual_dir was given.
-    by_hand = None
-  if by_hand is None or not by_hand.is_file():
-    host = urllib.parse.urlsplit(URL).hostname
-    try:
-      socket.create_connection((host, 80), timeout=20).close()
-    except OSError as error:
-      raise ValueError(
-        f'{URL}: the server does not answer ({error}). Put the file into '
-        f'MANUAL_DIR as {_ARCHIVE} and give --manual_dir=MANUAL_DIR.'
-      ) from error
-  return dl_manager.download(URL)
 
 
 def find_fits(
@@ -191,27 +164,15 @@ def find_fits(
   return {name: paths[name] for name in names if name in paths}
 
 
-def first_beam(dec_deg: float) -> fits.Beam:
-  """The beam of the FIRST survey, which its FITS from SkyView do not carry.
-
-  5.4 arcsec and round in the north, stretched north-south nearer the equator;
-  the narrowest sources in the FITS of MiraBest confirm both values.
-  """
-  south = dec_deg < 4 + 33 / 60 + 21 / 3600
-  return fits.Beam(
-    major_arcsec=6.4 if south else 5.4, minor_arcsec=5.4, pa_deg=0.0
-  )
-
-
 def _common(source: batches.Source) -> dict[str, Any]:
-  beam = first_beam(source.dec_deg)
+  beam = first_survey.beam(source.dec_deg)
   return {
     'name': source.name,
     'ra_deg': source.ra_deg,
     'dec_deg': source.dec_deg,
     'redshift': source.redshift,
     'source_size_arcsec': source.size_arcsec,
-    'pixel_scale_arcsec': PIXEL_SCALE_ARCSEC,
+    'pixel_scale_arcsec': first_survey.PIXEL_SCALE_ARCSEC,
     'rotation_deg': 0.0,
     'beam_major_arcsec': beam.major_arcsec,
     'beam_minor_arcsec': beam.minor_arcsec,
@@ -245,7 +206,8 @@ def fits_example(
   off_pix = np.hypot(x - (width - 1) / 2, y - (height - 1) / 2)
   if (
     (height, width) != (_FITS_PIX, _FITS_PIX)
-    or abs(image.pixel_scale_arcsec / PIXEL_SCALE_ARCSEC - 1) > 1e-3
+    or abs(image.pixel_scale_arcsec / first_survey.PIXEL_SCALE_ARCSEC - 1)
+    > 1e-3
     or not off_pix < _PICTURE_PIX / 2
   ):
     raise ValueError(
@@ -254,15 +216,15 @@ def fits_example(
       'arcsec with the source in the centre. Fetch it again from SkyView.'
     )
   background, rms = noise.background_and_rms(image.pixels_jy_beam)
-  beam = first_beam(source.dec_deg)
+  beam = first_survey.beam(source.dec_deg)
   # Lobes end beyond the catalogued size, and small sources fill a beam or two.
   radius_arcsec = max(15.0, 0.65 * source.size_arcsec)
   flux_jy = noise.flux_jy(
     image.pixels_jy_beam,
     background_jy_beam=background,
     rms_jy_beam=rms,
-    beam_area_pix=beam.area_arcsec2 / PIXEL_SCALE_ARCSEC**2,
-    radius_pix=radius_arcsec / PIXEL_SCALE_ARCSEC,
+    beam_area_pix=beam.area_arcsec2 / first_survey.PIXEL_SCALE_ARCSEC**2,
+    radius_pix=radius_arcsec / first_survey.PIXEL_SCALE_ARCSEC,
   )
   return examples.example(
     image.pixels_jy_beam,

@@ -79,7 +79,7 @@ def downloads(tmp_path, monkeypatch):
     'data_batch_2': _batch(_NAMES['train'][2:]),
     'test_batch': _batch(_NAMES['test']),
   }
-  archive = _archive(tmp_path / mirabest._ARCHIVE, members)
+  archive = _archive(tmp_path / batches.ARCHIVE, members)
   counts = {'confident': {'train': 3, 'test': 1}, 'full': {'train': 4}}
   counts['full']['test'] = 2
   monkeypatch.setattr(mirabest, '_COUNTS', counts)
@@ -89,7 +89,7 @@ def downloads(tmp_path, monkeypatch):
 
 
 def test_silent_server_ends_at_once_and_says_what_to_do(downloads, tmp_path):
-  (tmp_path / mirabest._ARCHIVE).unlink()
+  (tmp_path / batches.ARCHIVE).unlink()
   # The suite lets no connection leave the machine.
   with pytest.raises(ValueError, match=r'does not answer .* --manual_dir'):
     _examples('confident', downloads, tmp_path)
@@ -223,7 +223,7 @@ def test_an_archive_with_another_checksum_is_refused(tmp_path):
 
 
 def test_exclusion_lists_the_test_sources_of_all_classes(downloads, tmp_path):
-  archive = downloads.download(mirabest.URL)
+  archive = downloads.download(batches.URL)
   archive.rename(archive.with_name('MiraBest_F_batches.tar.gz'))
   output = tmp_path / 'test.csv'
   exclusion.main(['--manual_dir', str(tmp_path), '--output', str(output)])
@@ -242,7 +242,7 @@ def test_exclusion_lists_the_test_sources_of_all_classes(downloads, tmp_path):
 def test_exclusion_that_cannot_be_written_is_one_line(
   downloads, tmp_path, capsys
 ):
-  archive = downloads.download(mirabest.URL)
+  archive = downloads.download(batches.URL)
   archive.rename(archive.with_name('MiraBest_F_batches.tar.gz'))
   output = str(tmp_path / 'nowhere' / 'test.csv')
   with pytest.raises(SystemExit):

@@ -1,0 +1,1 @@
+"""FRG: radio galaxies of the VLA FIRST survey in four classes."""
