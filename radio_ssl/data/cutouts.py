@@ -203,6 +203,69 @@ def cutout(
   )
 
 
+def crops(
+  image: fits.Image,
+  *,
+  ra_deg: np.ndarray,
+  dec_deg: np.ndarray,
+  size_pix: int,
+  surroundings: bool = True,
+) -> Iterator[Cutout]:
+  """The image's own pixels around each position; nothing is interpolated.
+
+  The position lies within half a pixel of the centre in each axis; the cutout
+  tells where its centre is. Orientation is that of the image, as of `tiles`.
+
+  Args:
+    image: what to cut.
+    ra_deg: [N], ICRS.
+    dec_deg: [N], ICRS.
+    size_pix: side of the results in pixels.
+    surroundings: False leaves them out, for speed.
+
+  Yields:
+    Cutouts in the order of the positions; NaN outside the image.
+  """
+  x, y = fits.sky_to_pixel(image.wcs, ra_deg, dec_deg)
+  half = (size_pix - 1) / 2
+  off = ~(np.isfinite(x) & np.isfinite(y))
+  # A position that is not on this projection is far outside.
+  first_x, first_y = (
+    np.rint(np.where(off, -1e6, at) - half).astype(int) for at in (x, y)
+  )
+  xs, ys = first_x + half, first_y + half
+  ras, decs = fits.pixel_to_sky(image.wcs, xs, ys)
+  rotations = _rotations_deg(image, xs, ys, ras, decs)
+  step = -1 if np.linalg.det(image.wcs.pixel_scale_matrix) > 0 else 1
+  margin = size_pix // 2 if surroundings else 0
+  for n, (x0, y0) in enumerate(zip(first_x, first_y, strict=True)):
+    frame = _padded(image, y0 - margin, x0 - margin, size_pix + 2 * margin)
+    inner = frame[margin : margin + size_pix, margin : margin + size_pix]
+    yield Cutout(
+      pixels_jy_beam=inner[:, ::step].copy() if margin else inner[:, ::step],
+      surroundings_jy_beam=frame,
+      ra_deg=float(ras[n]),
+      dec_deg=float(decs[n]),
+      pixel_scale_arcsec=image.pixel_scale_arcsec,
+      rotation_deg=float(rotations[n]),
+    )
+
+
+def _padded(image: fits.Image, y0: int, x0: int, size: int) -> np.ndarray:
+  """A square of the image, NaN where it lies outside."""
+  height, width = image.pixels_jy_beam.shape
+  rows = slice(max(0, y0), max(0, min(height, y0 + size)))
+  columns = slice(max(0, x0), max(0, min(width, x0 + size)))
+  part = image.pixels_jy_beam[rows, columns]
+  if part.shape == (size, size):
+    return part
+  result = np.full((size, size), np.nan, np.float32)
+  if part.size:
+    top, left = rows.start - y0, columns.start - x0
+    result[top : top + len(part), left : left + part.shape[1]] = part
+  return result
+
+
 def _grid(
   image: fits.Image, ra_deg: float, dec_deg: float, size: int, scale: float
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -20,7 +20,7 @@ _HALO_PIX = tuple(
 _PIXELS_AT_ONCE = 1 << 22
 _ROWS_AT_ONCE = 512
 # Pages of a mapped file count as memory of this process until they are let go.
-_LET_GO_BYTES = 1 << 26
+_LET_GO_BYTES = 1 << 28
 # FITS standard 4.0, section 10.4.1.
 _RICE_PARAMETERS = {'BYTEPIX': (1, 2, 4, 8), 'BLOCKSIZE': (16, 32)}
 # Tiles larger than this, unpacked, are taken for damage.
@@ -61,6 +61,9 @@ class Windows:
   def __getitem__(self, index: tuple[slice, slice]) -> np.ndarray:
     """float32 [y, x], NaN where not measured; ends beyond the image are cut."""
     outer, inner = self._with_halo(index)
+    pixels = self._read(*_within(outer, inner))
+    if np.count_nonzero(pixels) == pixels.size:
+      return pixels
     pixels = self._read(*outer)
     blank_padding(pixels)
     return pixels[inner].copy()
@@ -106,9 +109,19 @@ class Windows:
       for row in range(rows.start, rows.stop, step):
         block = slice(row, min(row + step, rows.stop))
         part = pixels[row - rows.start : block.stop - rows.start]
-        part[:] = self._raw(block, columns) * self._factor
-        part[~np.isfinite(part)] = np.nan
+        values = self._raw(block, columns)
+        part[:] = values if self._factor == 1 else values * self._factor
+        # One quick pass tells that there is nothing to look for.
+        if not np.isfinite(part.sum()):
+          part[np.isinf(part)] = np.nan
     return pixels
+
+
+def _within(outer: tuple[slice, ...], inner: tuple[slice, ...]) -> list[slice]:
+  return [
+    slice(o.start + i.start, o.start + i.stop)
+    for o, i in zip(outer, inner, strict=True)
+  ]
 
 
 def of_section(
@@ -158,12 +171,9 @@ def of_file(
 
   def raw(rows: slice, columns: slice) -> np.ndarray:
     nonlocal touched
-    stored = image[rows, columns]
-    values = stored.astype(
-      np.float32 if image.itemsize < 4 or image.dtype == '>f4' else np.float64
-    )
-    if (scale, zero) != (1, 0):
-      values = values.astype(np.float64) * scale + zero
+    values = stored = image[rows, columns]
+    if image.dtype.kind != 'f' or (scale, zero) != (1, 0):
+      values = stored.astype(np.float64) * scale + zero
     if blank is not None:
       values[stored == blank] = np.nan
     touched += values.shape[0] * max(4096, stored.nbytes // max(1, len(stored)))
@@ -201,6 +211,9 @@ def _check_compression(stored: astropy.io.fits.Header) -> None:
 
 def blank_padding(pixels: np.ndarray) -> None:
   """Sets blocks and long runs of exact zeros to NaN, in place."""
+  zeros = pixels.size - np.count_nonzero(pixels)
+  if zeros < min(map(math.prod, _ZERO_BLOCKS_PIX)):
+    return
   zero = pixels == 0
   for block in _ZERO_BLOCKS_PIX:
     # A block holds one of half its size on a grid of halves, which is quick to

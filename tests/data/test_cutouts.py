@@ -51,6 +51,49 @@ def centroid(pixels):
   return (x * pixels).sum() / total, (y * pixels).sum() / total
 
 
+@pytest.mark.parametrize('parity', [-1, 1])
+@pytest.mark.parametrize('turn', [0.0, 37.0])
+@pytest.mark.parametrize('size', [20, 21])
+def test_crops_are_whole_pixels_around_the_positions(parity, turn, size):
+  sources = [(150.02, 40.01), (149.97, 39.98), (150.0, 40.04)]
+  image = make_image(sources=sources, turn=turn, parity=parity)
+  ra, dec = np.transpose(sources)
+  found = list(cutouts.crops(image, ra_deg=ra, dec_deg=dec, size_pix=size))
+  for (source_ra, source_dec), piece in zip(sources, found, strict=True):
+    assert piece.pixels_jy_beam.shape == (size, size)
+    # The pixels are those of the image; the centre is where it says it is.
+    x, y = fits.sky_to_pixel(image.wcs, piece.ra_deg, piece.dec_deg)
+    first = [round(float(at) - (size - 1) / 2) for at in (y, x)]
+    np.testing.assert_allclose([y, x], np.add(first, (size - 1) / 2), atol=1e-4)
+    rows, columns = (slice(at, at + size) for at in first)
+    own = image.pixels_jy_beam[rows, columns]
+    mirrored = own[:, ::-1] if parity > 0 else own
+    np.testing.assert_array_equal(piece.pixels_jy_beam, mirrored)
+    # The source lies within half a pixel of it.
+    source = np.array(fits.sky_to_pixel(image.wcs, source_ra, source_dec))
+    assert np.abs(source - [x, y]).max() <= 0.5 + 1e-4
+    assert len(piece.surroundings_jy_beam) == size + 2 * (size // 2)
+
+
+def test_crops_beyond_the_edge_are_missing_there():
+  image = make_image(shape=(60, 70))
+  image.pixels_jy_beam[:] = 1.0
+  ra, dec = fits.pixel_to_sky(
+    image.wcs, np.array([2.0, 35.0, -500.0]), np.array([57.0, 30.0, 30.0])
+  )
+  corner, middle, outside = cutouts.crops(
+    image, ra_deg=ra, dec_deg=dec, size_pix=21
+  )
+  seen = np.isfinite(corner.pixels_jy_beam)
+  assert seen[:13, 8:].all() and seen.sum() == 13 * 13
+  assert (middle.pixels_jy_beam == 1).all()
+  assert np.isnan(outside.pixels_jy_beam).all()
+  (far,) = cutouts.crops(
+    image, ra_deg=np.array([330.0]), dec_deg=np.array([-40.0]), size_pix=21
+  )
+  assert np.isnan(far.pixels_jy_beam).all()
+
+
 @pytest.mark.parametrize(
   ('length', 'size', 'stride', 'expected'),
   [

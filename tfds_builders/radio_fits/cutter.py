@@ -35,12 +35,15 @@ class Cutouts:
   Attributes:
     size_pix: side in pixels.
     field_arcsec: the same angle for all; None, with `source_factor` None too,
-      keeps the pixels of the image.
+      keeps the size of the image's pixels.
     source_factor: the field is this many times the source's size (the paper:
       2.5), but never less than `min_field_arcsec`.
     min_field_arcsec: see `source_factor`; also for sources of unknown size.
     max_missing: cutouts with a larger fraction of NaN pixels are left out.
     allow_coarse_pixels: permits pixels larger than half the beam.
+    whole_pixels: copies the image's own pixels, in its orientation; the source
+      is off the centre by half a pixel at most. Else they are north up and
+      centred, by interpolation.
   """
 
   size_pix: int = 150
@@ -49,6 +52,7 @@ class Cutouts:
   min_field_arcsec: float = 60.0
   max_missing: float = 0.1
   allow_coarse_pixels: bool = False
+  whole_pixels: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,8 +205,7 @@ class Cutter:
   def _cutouts(
     self, image: fits.Image, task: Task, made: Made
   ) -> Iterator[Example]:
-    for source in task.wanted:
-      piece = self._cut_source(image, source, made)
+    for source, piece in self._pieces(image, task.wanted, made):
       if np.isnan(piece.pixels_jy_beam).mean() > self.shape.max_missing:
         continue
       made.done.append(source)
@@ -211,6 +214,21 @@ class Cutter:
         if not self.labelled:
           example.pop('label', None)
         yield example['name'], example
+
+  def _pieces(
+    self, image: fits.Image, wanted: tuple[int, ...], made: Made
+  ) -> Iterator[tuple[int, cutouts.Cutout]]:
+    if not self.shape.whole_pixels:
+      for source in wanted:
+        yield source, self._cut_source(image, source, made)
+      return
+    crops = cutouts.crops(
+      image,
+      ra_deg=self.sources.ra_deg[list(wanted)],
+      dec_deg=self.sources.dec_deg[list(wanted)],
+      size_pix=self.shape.size_pix,
+    )
+    yield from zip(wanted, crops, strict=True)
 
   def _kept(
     self, pieces: list[cutouts.Cutout], made: Made

@@ -81,6 +81,9 @@ class Options:
   allow_coarse_pixels: bool = _option(
     False, 'cutouts: permit pixels larger than half the beam'
   )
+  whole_pixels: bool = _option(
+    False, "cutouts: copy the image's own pixels, nothing is interpolated"
+  )
   unit: str | None = _option(None, 'taken instead of BUNIT, such as Jy/beam')
   beam_arcsec: float | None = _option(
     None, 'FWHM of a round beam, taken instead of BMAJ and BMIN', float
@@ -114,6 +117,11 @@ class Options:
         raise ValueError(f'{key} {value}: wanted more than 0.')
     if self.field_arcsec and self.source_factor:
       raise ValueError('give field_arcsec or source_factor, not both.')
+    if self.whole_pixels and (self.field_arcsec or self.source_factor):
+      raise ValueError(
+        'whole_pixels keeps the pixels of the image: leave out field_arcsec '
+        'and source_factor.'
+      )
 
   def paths(self) -> list[pathlib.Path]:
     """The files that `images` stands for."""
@@ -145,7 +153,9 @@ class Options:
       ValueError: an option that the config does not have.
     """
     other = {
-      'tiles': 'catalogue labelled field_arcsec source_factor'.split(),
+      'tiles': (
+        'catalogue labelled field_arcsec source_factor whole_pixels'.split()
+      ),
       'cutouts': ['stride_pix'],
     }[config]
     for key in other:

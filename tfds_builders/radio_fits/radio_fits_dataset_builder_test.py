@@ -337,6 +337,33 @@ def test_wrong_options_are_refused(survey, options, message):
   assert not list(survey['data_dir'].rglob('dataset_info.json'))
 
 
+def test_whole_pixels_are_those_of_the_image(survey, tmp_path):
+  path = write_catalogue(tmp_path / 'c.csv', SOURCES)
+  directory = build.build(
+    'radio_fits',
+    config='cutouts',
+    catalogue=path,
+    size_pix=15,
+    whole_pixels=True,
+    **survey,
+  )
+  examples, _ = read(directory)
+  assert set(examples) == {'first', 'second', 'shared'}
+  for name, ra, dec, *_ in SOURCES[:3]:
+    found = examples[name]
+    image = fits.read(
+      pathlib.Path(survey['images']).parent / found['source_file'].decode()
+    )
+    x, y = fits.sky_to_pixel(image.wcs, found['ra_deg'], found['dec_deg'])
+    x0, y0 = round(float(x)) - 7, round(float(y)) - 7
+    np.testing.assert_array_equal(
+      found['image'][..., 0],
+      image.pixels_jy_beam[y0 : y0 + 15, x0 : x0 + 15],
+    )
+    off = np.array(fits.sky_to_pixel(image.wcs, ra, dec)) - [x, y]
+    assert np.abs(off).max() <= 0.5 + 1e-4
+
+
 @pytest.mark.parametrize('config', ['tiles', 'cutouts'])
 def test_workers_change_nothing(survey, tmp_path, monkeypatch, config):
   folder = pathlib.Path(survey['images']).parent
