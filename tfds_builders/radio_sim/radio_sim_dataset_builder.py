@@ -11,6 +11,7 @@ from radio_ssl.data import catalogue, examples
 from tfds_builders.radio_fits import convert, cutter
 from tfds_builders.radio_sim import simulate, sources
 
+LICENCE = 'simulated by radio_ssl: CC0'
 _SIZE_PIX = 150
 _SEED = 0
 # Splits are pieces of sky: no source, and no noise, is in two of them.
