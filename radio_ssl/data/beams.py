@@ -6,6 +6,8 @@ import astropy.io.fits
 import astropy.units
 import numpy as np
 
+# Kinds of spectral axis; AIPS calls one of channel images SPECLNMF.
+SPECTRAL = ('FREQ', 'SPECLNMF', 'VELO', 'VRAD', 'VOPT', 'WAVE')
 # AIPS writes the beam of each CLEAN into the history; the last one holds.
 _IN_HISTORY = re.compile(r'BMAJ=\s*(\S+)\s+BMIN=\s*(\S+)(?:\s+BPA=\s*(\S+))?')
 
@@ -55,15 +57,14 @@ def _of_casa(
   plane: tuple[int, ...],
 ) -> tuple[float, float, float]:
   """The row of that plane; its columns have units of their own."""
-  kinds = [
-    str(cards.get(f'CTYPE{axis}', '')).strip()
-    for axis in range(cards['NAXIS'], 2, -1)
-  ]
-  stokes = plane[kinds.index('STOKES')] if 'STOKES' in kinds else 0
-  # One channel alone is read, the first.
-  here = (table.data['CHAN'] == 0) & (table.data['POL'] == stokes)
+  channel, stokes = 0, 0
+  for at, axis in zip(plane, range(cards['NAXIS'], 2, -1), strict=True):
+    kind = str(cards.get(f'CTYPE{axis}', '')).strip()
+    channel = at if kind.startswith(SPECTRAL) else channel
+    stokes = at if kind == 'STOKES' else stokes
+  here = (table.data['CHAN'] == channel) & (table.data['POL'] == stokes)
   if not here.any():
-    raise ValueError('the table BEAMS has no row of channel 0')
+    raise ValueError(f'the table BEAMS has no row of channel {channel}')
   row = table.data[here][0]
   return tuple(
     float(

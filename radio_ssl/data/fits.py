@@ -71,7 +71,7 @@ class Image:
     beam: None where neither header nor override tells.
     pixel_scale_arcsec: geometric mean of the pixel's sides at the reference.
     statistics: of all its pixels; None for an image that was not read.
-    overrides: what was given instead of read: 'unit', 'beam_arcsec'.
+    overrides: what was given instead of read: 'unit', 'beam_arcsec', 'channel'.
   """
 
   path: pathlib.Path
@@ -120,12 +120,13 @@ def header(
   *,
   unit: str | None = None,
   beam_arcsec: float | None = None,
+  channel: int | None = None,
 ) -> Header:
   """Reads what `opened` would but the pixels; same arguments."""
   path = pathlib.Path(path)
   # Packed files are not unpacked for it, nor checksums verified.
   with _told(path), astropy.io.fits.open(path) as hdus:
-    return _header(path, hdus, unit, beam_arcsec)
+    return _header(path, hdus, unit, beam_arcsec, channel)
 
 
 @contextlib.contextmanager
@@ -134,18 +135,21 @@ def opened(
   *,
   unit: str | None = None,
   beam_arcsec: float | None = None,
+  channel: int | None = None,
   statistics: windows.Statistics | None = None,
 ) -> Iterator[Image]:
   """Opens one 2-D plane of Stokes I of any size, to read it part by part.
 
   The first unit of the file that holds an image is taken. Axes of length 1 are
-  dropped; of a Stokes axis, I is taken; several channels are refused. Exact
+  dropped; of a Stokes axis, I is taken; of several channels, `channel`. Exact
   zeros over 8 x 8 pixels or 32 in a row are padding and come back as NaN.
 
   Args:
     path: a FITS file: plain, .gz, .bz2, .xz or tile-compressed.
     unit: taken instead of BUNIT.
     beam_arcsec: FWHM of a round beam, taken instead of BMAJ, BMIN, BPA.
+    channel: which plane of a spectral axis, from 0; MeerKAT's cubes hold the
+      image of all channels together first.
     statistics: of an image that has been opened before; without them all of it
       is looked at once.
 
@@ -157,11 +161,11 @@ def opened(
     FitsError: one line with file, value and remedy.
   """
   path = pathlib.Path(path)
-  overrides = {'unit': unit, 'beam_arcsec': beam_arcsec}
+  overrides = {'unit': unit, 'beam_arcsec': beam_arcsec, 'channel': channel}
   with contextlib.ExitStack() as files:
     with _told(path):
       file, stored, hdus = _open(path, files, verify=statistics is None)
-      head = _header(path, hdus, unit, beam_arcsec)
+      head = _header(path, hdus, unit, beam_arcsec, channel)
       hdu = hdus[head.hdu]
       if isinstance(hdu, astropy.io.fits.CompImageHDU):
         raw = windows.of_section(hdu, stored[head.hdu], head.plane)
@@ -188,9 +192,12 @@ def read(
   *,
   unit: str | None = None,
   beam_arcsec: float | None = None,
+  channel: int | None = None,
 ) -> Image:
   """`opened`, with all pixels in memory as float32 [y, x]."""
-  with opened(path, unit=unit, beam_arcsec=beam_arcsec) as image:
+  with opened(
+    path, unit=unit, beam_arcsec=beam_arcsec, channel=channel
+  ) as image:
     return dataclasses.replace(image, pixels_jy_beam=image.pixels_jy_beam[:, :])
 
 
@@ -252,6 +259,7 @@ def _header(
   hdus: astropy.io.fits.HDUList,
   unit: str | None,
   beam_arcsec: float | None,
+  channel: int | None,
 ) -> Header:
   number = next((n for n, hdu in enumerate(hdus) if _is_image(hdu)), None)
   if number is None:
@@ -272,7 +280,7 @@ def _header(
       'unit',
     ) from None
   scales = astropy.wcs.utils.proj_plane_pixel_scales(wcs)
-  plane = _plane(path, cards)
+  plane = _plane(path, cards, channel)
   return Header(
     path=path,
     shape=(cards['NAXIS2'], cards['NAXIS1']),
@@ -344,26 +352,29 @@ def _beam(
 
 
 def _plane(
-  path: pathlib.Path, cards: astropy.io.fits.Header
+  path: pathlib.Path, cards: astropy.io.fits.Header, channel: int | None
 ) -> tuple[int, ...]:
   """Index, in NumPy's order, of the plane to take from the leading axes."""
   index = []
   for axis in range(cards['NAXIS'], 2, -1):
     length, kind = cards[f'NAXIS{axis}'], str(cards.get(f'CTYPE{axis}', ''))
-    index.append(0)
-    if length == 1 and kind.strip() != 'STOKES':
-      continue
-    stokes = _STOKES_I - cards.get(f'CRVAL{axis}', 1)
-    at = (
-      stokes / cards.get(f'CDELT{axis}', 1) + cards.get(f'CRPIX{axis}', 1) - 1
-    )
-    if kind.strip() != 'STOKES' or at not in range(length):
+    spectral = kind.startswith(beams.SPECTRAL)
+    if kind.strip() == 'STOKES':
+      at = _STOKES_I - cards.get(f'CRVAL{axis}', 1)
+      at = at / cards.get(f'CDELT{axis}', 1) + cards.get(f'CRPIX{axis}', 1) - 1
+    elif length == 1:
+      at = 0
+    else:
+      at = channel if spectral else None
+    if at not in range(length):
+      what = 'one, or a Stokes axis with I, which is 1'
+      if spectral:
+        what = f'one, or channel= (--channel) of 0 to {length - 1}'
       raise FitsError(
         f'{path}: axis {axis} ({kind or "no CTYPE"}) has {length} planes, '
-        f'the first at {cards.get(f"CRVAL{axis}", "no CRVAL")}; wanted one, or '
-        'a Stokes axis with I, which is 1. Write that plane to a file first, '
-        'or leave this file out.',
+        f'the first at {cards.get(f"CRVAL{axis}", "no CRVAL")}; wanted {what}. '
+        'Or write that plane to a file first, or leave this file out.',
         'axes',
       )
-    index[-1] = int(at)
+    index.append(int(at))
   return tuple(index)

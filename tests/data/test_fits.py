@@ -118,41 +118,18 @@ def test_no_beam_is_none_and_the_last_clean_in_the_history_counts(tmp_path):
   assert beam == fits.Beam(pytest.approx(5.4), pytest.approx(5.4), 12)
 
 
-def _casa(path, rows, unit='arcsec', **cards):
-  """An image of two Stokes planes with CASA's table of beams behind it."""
-  stokes = {'CTYPE3': 'STOKES', 'CRVAL3': 0, 'CDELT3': 1, 'CRPIX3': 1}
-  image = astropy.io.fits.PrimaryHDU(
-    noise((2, 32, 40)), header(BMAJ=None, BMIN=None, BPA=None, **stokes)
+def test_channel_of_a_cube_is_taken_on_request(tmp_path):
+  cube = noise((3, 32, 40))
+  path = write(
+    tmp_path / 'a.fits', cube, CTYPE3='FREQ', CRVAL3=1.4e9, CDELT3=1e6
   )
-  names = ('BMAJ', 'BMIN', 'BPA', 'CHAN', 'POL')
-  kinds = zip(names, 'EEEJJ', (unit, unit, 'deg', None, None), strict=True)
-  columns = [
-    astropy.io.fits.Column(name, kind, unit=of, array=values)
-    for (name, kind, of), values in zip(kinds, np.transpose(rows), strict=True)
-  ]
-  table = astropy.io.fits.BinTableHDU.from_columns(columns, name='BEAMS')
-  astropy.io.fits.HDUList([image, table]).writeto(path)
-  return path
-
-
-@pytest.mark.parametrize(('unit', 'factor'), [('arcsec', 1), ('deg', 3600)])
-def test_beam_of_the_plane_comes_from_casas_table(tmp_path, unit, factor):
-  rows = [
-    (9 / factor, 9 / factor, 0, 0, 0),
-    (6 / factor, 5 / factor, 20, 0, 1),
-  ]
-  image = fits.read(_casa(tmp_path / 'a.fits', rows, unit))
-  # Stokes I is the second plane of this file.
-  expected = [pytest.approx(value, rel=1e-6) for value in (6, 5, 20)]
-  assert image.beam == fits.Beam(*expected)
-  assert fits.header(tmp_path / 'a.fits').beam == image.beam
-
-
-def test_casas_table_without_that_plane_is_refused(tmp_path):
-  path = _casa(tmp_path / 'a.fits', [(9, 9, 0, 3, 1)])
-  with pytest.raises(fits.FitsError, match=r'BEAMS has no row.*--beam_arcsec'):
-    fits.read(path)
-  assert fits.read(path, beam_arcsec=5).beam == fits.Beam(5, 5, 0)
+  for channel in range(3):
+    image = fits.read(path, channel=channel)
+    np.testing.assert_allclose(image.pixels_jy_beam, cube[channel], rtol=1e-6)
+    assert image.overrides == {'channel': channel}
+  for channel in (3, -1, None):
+    with pytest.raises(fits.FitsError, match=r'--channel\) of 0 to 2'):
+      fits.read(path, channel=channel)
 
 
 @pytest.mark.parametrize('axes', [(1,), (1, 1)])

@@ -33,6 +33,7 @@ def convert(
   exclude: catalogues.Catalogue | None = None,
   unit: str | None = None,
   beam_arcsec: float | None = None,
+  channel: int | None = None,
   skip_bad: bool = False,
   labelled: bool = False,
   workers: int = 1,
@@ -51,6 +52,7 @@ def convert(
     exclude: sources that no footprint may hold (`exclusion`).
     unit: taken instead of BUNIT.
     beam_arcsec: taken instead of BMAJ, BMIN, BPA.
+    channel: of a spectral axis, from 0.
     skip_bad: notes bad files in the report instead of stopping at the first.
     labelled: adds the catalogue's `label` to each example; sources without
       one are left out.
@@ -85,7 +87,7 @@ def convert(
     shape,
     catalogue,
     None if exclude is None else _exclusion(exclude),
-    {'unit': unit, 'beam_arcsec': beam_arcsec},
+    {'unit': unit, 'beam_arcsec': beam_arcsec, 'channel': channel},
     labelled,
   )
   with pool.of(work, workers) as run:

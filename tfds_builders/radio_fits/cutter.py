@@ -116,7 +116,7 @@ class Cutter:
     shape: how to cut.
     sources: to cut around; None for tiles.
     exclusion: what no image may hold.
-    overrides: 'unit' and 'beam_arcsec', as `fits.opened` takes them.
+    overrides: 'unit', 'beam_arcsec', 'channel', as `fits.opened` takes them.
     labelled: examples get the label of the source.
   """
 

@@ -88,6 +88,9 @@ class Options:
   beam_arcsec: float | None = _option(
     None, 'FWHM of a round beam, taken instead of BMAJ and BMIN', float
   )
+  channel: int | None = _option(
+    None, 'plane of a spectral axis, from 0; cubes are refused without it', int
+  )
   skip_bad: bool = _option(False, 'pass over bad files, and list them')
   workers: int = _option(1, 'processes that read and cut', int)
 
@@ -242,6 +245,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       exclude=self._excluded(),
       unit=options.unit,
       beam_arcsec=options.beam_arcsec,
+      channel=options.channel,
       skip_bad=options.skip_bad,
       labelled=options.labelled,
       workers=options.workers,
