@@ -1,9 +1,10 @@
 """Source catalogues: VOTable, FITS, CSV or ECSV, usual column names."""
 
+import csv
 import dataclasses
 import pathlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import astropy.coordinates
 import astropy.table
@@ -23,6 +24,7 @@ _NAMES = {
   'label': 'label class morphology type',
   'name': 'name source_name source_id component_name id source island_id',
 }
+_WRITTEN = ('name', 'ra_deg', 'dec_deg', 'source_size_arcsec', 'redshift')
 _UNITS = {
   'ra_deg': u.deg,
   'dec_deg': u.deg,
@@ -251,3 +253,23 @@ def _unique_names(
     seen[name] = seen.get(name, 0) + 1
     unique.append(name if seen[name] == 1 else f'{name}#{seen[name]}')
   return np.array(unique)
+
+
+def write(path: str | pathlib.Path, rows: Iterable[Sequence]) -> None:
+  """Writes a catalogue as CSV, whole or not at all.
+
+  Args:
+    path: of the file.
+    rows: name, RA and Dec in degrees (ICRS), size in arcsec, redshift; NaN
+      where unknown.
+  """
+  path = pathlib.Path(path)
+  # Half a catalogue would exclude half of the sources.
+  temporary = path.with_name(path.name + '.tmp')
+  with open(temporary, 'w', newline='', encoding='utf-8') as file:
+    lines = csv.writer(file, lineterminator='\n')
+    lines.writerow(_WRITTEN)
+    lines.writerows(
+      ['' if value != value else value for value in row] for row in rows
+    )
+  temporary.replace(path)

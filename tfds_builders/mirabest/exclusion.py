@@ -8,12 +8,12 @@ unlabelled tiles takes it as `--exclude`. `--all` writes the 1256 sources of
 both splits instead, as a `--catalogue` to cut around.
 """
 
-import csv
 import pathlib
 import pickle
 import tarfile
 from collections.abc import Iterable, Sequence
 
+from radio_ssl.data import catalogue
 from tfds_builders import arguments
 from tfds_builders.mirabest import batches
 
@@ -27,16 +27,7 @@ def write(sources: Iterable[batches.Source], path: str | pathlib.Path) -> int:
   lines = [
     (s.name, s.ra_deg, s.dec_deg, s.size_arcsec, s.redshift) for s in sources
   ]
-  path = pathlib.Path(path)
-  # A kill must not leave half a catalogue that excludes half of the sources.
-  temporary = path.with_name(path.name + '.tmp')
-  with open(temporary, 'w', newline='', encoding='utf-8') as file:
-    rows = csv.writer(file, lineterminator='\n')
-    rows.writerow(
-      ['name', 'ra_deg', 'dec_deg', 'source_size_arcsec', 'redshift']
-    )
-    rows.writerows(lines)
-  temporary.replace(path)
+  catalogue.write(path, lines)
   return len(lines)
 
 
