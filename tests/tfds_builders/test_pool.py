@@ -1,6 +1,10 @@
 """Several processes give what one gives, and survive the death of one."""
 
 import os
+import pathlib
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -57,6 +61,44 @@ def test_errors_of_fits_travel_with_their_kind():
     assert (str(found), found.kind) == ('7.fits: bad.', 'damaged')
     with pytest.raises(fits.FitsError, match=r'-1\.fits'):
       list(run('refuse', [-1]))
+
+
+def test_the_same_processes_do_all_the_work():
+  with pool.of(Target(), 2) as run:
+    pids = {pid for _ in range(3) for _, pid in run('who', range(8))}
+  assert len(pids) <= 2
+
+
+_PARENT = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+import test_pool
+from tfds_builders.radio_fits import pool
+if __name__ == '__main__':
+  with pool.of(test_pool.Target(), 2) as run:
+    print(*{pid for _, pid in run('who', range(8))}, flush=True)
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_killed_parent_leaves_no_process_behind(tmp_path):
+  program = tmp_path / 'parent.py'
+  program.write_text(_PARENT)
+  folder = str(pathlib.Path(__file__).parent)
+  done = subprocess.run(
+    [sys.executable, str(program), folder],
+    stdout=subprocess.PIPE,
+    text=True,
+    timeout=60,
+  )
+  assert done.returncode == -9
+  pids = [int(pid) for pid in done.stdout.split()]
+  assert pids
+  for _ in range(100):
+    if not any(pathlib.Path(f'/proc/{pid}').exists() for pid in pids):
+      return
+    time.sleep(0.1)
+  pytest.fail(f'still there: {pids}')
 
 
 def test_items_are_not_taken_far_ahead():

@@ -5,6 +5,8 @@ import concurrent.futures
 import contextlib
 import itertools
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import process
 from typing import Any
@@ -35,54 +37,65 @@ def of(target: Any, number: int) -> Iterator[Run]:
     )
     return
   with contextlib.ExitStack() as pools:
+    yield _Pool(target, number, pools).run
 
-    def fresh(size: int) -> concurrent.futures.ProcessPoolExecutor:
-      # Forked processes would share the threads and files of this one.
-      return pools.enter_context(
-        concurrent.futures.ProcessPoolExecutor(
-          size, multiprocessing.get_context('spawn'), _receive, (target,)
-        )
+
+class _Pool:
+  """Processes that are started again when one of them dies."""
+
+  def __init__(self, target: Any, number: int, pools: contextlib.ExitStack):
+    self._target = target
+    self._number = number
+    self._pools = pools
+    self._pool = self._fresh(number)
+
+  def _fresh(self, number: int) -> concurrent.futures.Executor:
+    # Forked processes would share the threads and files of this one.
+    return self._pools.enter_context(
+      concurrent.futures.ProcessPoolExecutor(
+        number, multiprocessing.get_context('spawn'), _receive, (self._target,)
       )
+    )
 
-    yield lambda method, items: _in_order(fresh, number, method, items)
+  def run(self, method: str, items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    """See `of`."""
+    left = iter(items)
+    waiting: collections.deque[tuple[Any, concurrent.futures.Future]]
+    waiting = collections.deque()
+    while True:
+      for item in itertools.islice(left, self._number * _AHEAD - len(waiting)):
+        waiting.append((item, _submit(self._pool, method, item)))
+      if not waiting:
+        return
+      item, future = waiting.popleft()
+      try:
+        yield item, future.result()
+      except process.BrokenProcessPool:
+        # Whose fault it was shows when each has a process to itself.
+        suspects = [item, *(other for other, _ in waiting)]
+        waiting.clear()
+        for suspect in suspects:
+          try:
+            yield suspect, _submit(self._fresh(1), method, suspect).result()
+          except process.BrokenProcessPool:
+            yield suspect, Crashed()
+        self._pool = self._fresh(self._number)
 
 
 def _receive(target: Any) -> None:
   global _worked_on
   _worked_on = target
+  threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+  # A killed parent cannot stop its processes, and they would wait for ever.
+  multiprocessing.parent_process().join()
+  os._exit(1)
 
 
 def _call(method: str, item: Any) -> Any:
   return getattr(_worked_on, method)(item)
-
-
-def _in_order(
-  fresh: Callable[[int], concurrent.futures.Executor],
-  number: int,
-  method: str,
-  items: Iterable[Any],
-) -> Iterator[tuple[Any, Any]]:
-  pool, left = fresh(number), iter(items)
-  waiting: collections.deque[tuple[Any, concurrent.futures.Future]]
-  waiting = collections.deque()
-  while True:
-    for item in itertools.islice(left, number * _AHEAD - len(waiting)):
-      waiting.append((item, _submit(pool, method, item)))
-    if not waiting:
-      return
-    item, future = waiting.popleft()
-    try:
-      yield item, future.result()
-    except process.BrokenProcessPool:
-      # Whose fault it was shows when each has a process to itself.
-      suspects = [item, *(other for other, _ in waiting)]
-      waiting.clear()
-      for suspect in suspects:
-        try:
-          yield suspect, _submit(fresh(1), method, suspect).result()
-        except process.BrokenProcessPool:
-          yield suspect, Crashed()
-      pool = fresh(number)
 
 
 def _submit(
