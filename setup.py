@@ -42,6 +42,7 @@ setuptools.setup(
     'numpy>=2.0,<3',
     'optax>=0.2.5,<0.3',
     'orbax-checkpoint>=0.11.30,<0.13',
+    'pillow>=11,<14',
     'scikit-learn>=1.5,<2',
     'scipy>=1.14,<2',
     'tensorflow-datasets>=4.9.9,<5',

@@ -83,6 +83,7 @@ def _facts(
   dataset: pipeline.DataSet, metadata: dict[str, Any], sky: dict
 ) -> list[str]:
   geometry = dataset.geometry
+  unit = 'of an 8-bit picture' if geometry.dtype == 'uint8' else 'Jy/beam'
   counts = ', '.join(
     f'{n} {split}' for split, n in dataset.num_examples.items()
   )
@@ -90,7 +91,7 @@ def _facts(
     f'- images: {counts}',
     f'- each {geometry.height} x {geometry.width} pixels of '
     f'{_or_varies(geometry.pixel_scale_arcsec)} arcsec, '
-    f'{"8-bit pictures" if geometry.dtype == "uint8" else "Jy/beam, float32"}; '
+    f'{geometry.dtype}, unit {metadata.get("unit", unit)}; '
     f'beam {_or_varies(geometry.beam_major_arcsec)} arcsec',
   ]
   if dataset.label_names is not None:
@@ -118,7 +119,7 @@ def _inputs(folder: pathlib.Path) -> list[str]:
     return []
   found = json.loads(report.read_text())
   return [
-    f'- from {len(found["files"])} FITS files, each with its SHA-256 and what '
+    f'- from {len(found["files"])} files, each with its SHA-256 and what '
     f'became of it in `{report.name}`: {found["summary"]}'
   ]
 

@@ -45,7 +45,7 @@ def test_card_tells_counts_classes_sky_and_command(tmp_path):
   told = _card(dataset, licence='CC BY 4.0')
   for line in (
     '- images: 3 train, 2 test',
-    '- each 20 x 20 pixels of 1.8 arcsec, Jy/beam, float32; '
+    '- each 20 x 20 pixels of 1.8 arcsec, float32, unit Jy/beam; '
     'beam varying arcsec',
     '- classes: fri, frii',
     '- sky: RA 10.000 to 14.000, Dec -5.000 to -5.000 deg (ICRS, centres)',
@@ -75,4 +75,4 @@ def test_inputs_are_those_of_the_report(tmp_path):
   report = {'files': {'a.fits': {}, 'b.fits': {}}, 'summary': '5 examples.'}
   path = dataset.directory / 'ingest_report.json'
   path.write_text(json.dumps(report))
-  assert '- from 2 FITS files, ' in _card(dataset)
+  assert '- from 2 files, ' in _card(dataset)

@@ -31,14 +31,12 @@ def convert(
   *,
   catalogue: catalogues.Catalogue | None = None,
   exclude: catalogues.Catalogue | None = None,
-  unit: str | None = None,
-  beam_arcsec: float | None = None,
-  channel: int | None = None,
   skip_bad: bool = False,
   labelled: bool = False,
   workers: int = 1,
   report: reports.Report | None = None,
   progress: Callable[[str], None] | None = None,
+  **overrides: Any,
 ) -> Iterator[cutter.Example]:
   """Examples of images, one at a time.
 
@@ -50,15 +48,13 @@ def convert(
     shape: how to cut.
     catalogue: the sources of `cutter.Cutouts`; not used by `cutter.Tiles`.
     exclude: sources that no footprint may hold (`exclusion`).
-    unit: taken instead of BUNIT.
-    beam_arcsec: taken instead of BMAJ, BMIN, BPA.
-    channel: of a spectral axis, from 0.
     skip_bad: notes bad files in the report instead of stopping at the first.
     labelled: adds the catalogue's `label` to each example; sources without
       one are left out.
     workers: processes; they change neither examples nor keys.
     report: filled in; complete once the generator has ended.
     progress: called with a line now and then.
+    **overrides: 'unit', 'beam_arcsec', 'channel', as for `fits.opened`.
 
   Yields:
     (key, example): keys are unique, examples fit `examples.features`. Fluxes,
@@ -80,16 +76,8 @@ def convert(
     report.unlabelled = len(catalogue)
     catalogue = with_labels(catalogue)
     report.unlabelled -= len(catalogue)
-  if exclude is not None:
-    unsized = np.isnan(exclude.source_size_arcsec).sum()
-    report.excluded_unsized = int(unsized)
-  work = cutter.Cutter(
-    shape,
-    catalogue,
-    None if exclude is None else _exclusion(exclude),
-    {'unit': unit, 'beam_arcsec': beam_arcsec, 'channel': channel},
-    labelled,
-  )
+  excluded = _exclusion(exclude, report)
+  work = cutter.Cutter(shape, catalogue, excluded, overrides, labelled)
   with pool.of(work, workers) as run:
     files = [pathlib.Path(p) for p in paths]
     job = _Job(files, work, run, skip_bad, report, progress or (lambda _: None))
@@ -110,10 +98,14 @@ def with_labels(sources: catalogues.Catalogue) -> catalogues.Catalogue:
   return sources.take(sources.label != '')
 
 
-def _exclusion(sources: catalogues.Catalogue) -> exclusion.Exclusion:
-  return exclusion.Exclusion(
-    sources.ra_deg, sources.dec_deg, sources.source_size_arcsec
-  )
+def _exclusion(
+  sources: catalogues.Catalogue | None, report: reports.Report
+) -> exclusion.Exclusion | None:
+  if sources is None:
+    return None
+  sizes = sources.source_size_arcsec
+  report.excluded_unsized = int(np.isnan(sizes).sum())
+  return exclusion.Exclusion(sources.ra_deg, sources.dec_deg, sizes)
 
 
 @dataclasses.dataclass

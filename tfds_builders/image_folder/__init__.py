@@ -1,0 +1,1 @@
+"""Labelled images in class folders as a data set."""

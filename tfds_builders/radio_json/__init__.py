@@ -1,0 +1,1 @@
+"""Labelled images that an info.json lists as a data set."""
