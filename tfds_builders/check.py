@@ -21,8 +21,8 @@ from radio_ssl.data import exclusion, manifest, pipeline
 from tfds_builders import arguments
 
 _SHOWN = 20
-# Images of one source at other places in the frame, or of other depth, do not
-# reach this correlation; copies do, whatever their compression.
+# Correlation above which two images are taken for copies; shifted ones are not
+# found.
 _SAME = 0.98
 _THUMB_PIX = 48
 _AT_ONCE = 4096
@@ -119,7 +119,7 @@ def _faults(record, dataset: pipeline.DataSet) -> Iterator[str]:
 
 
 def _thumb(image: np.ndarray) -> np.ndarray:
-  """The middle of an image at a pixel of two or more, without its level."""
+  """An image on at most 48 pixels along its shorter side, as a unit vector."""
   image = np.where(np.isfinite(image), image, 0).astype(np.float32)
   step = max(1, -(-min(image.shape) // _THUMB_PIX))
   rows, columns = (n // step * step for n in image.shape)

@@ -15,8 +15,11 @@ from tfds_builders.radio_fits import report as reports
 
 Example = tuple[str, dict[str, Any]]
 
-# Few enough to travel between processes in one piece.
+# Few enough to be held, and to travel between processes, in one piece.
 _EXAMPLES_OF_A_TASK = 256
+_BYTES_OF_A_TASK = 1 << 26
+# A packed file is unpacked for every task: fewer and larger ones.
+_PACKED_TASKS_ARE_LARGER = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,16 +159,16 @@ class Cutter:
       return self._cut(image, task)
 
   def _parts(self, image: fits.Image, task: Task) -> list[Task]:
-    wanted, at_once = task.wanted, _EXAMPLES_OF_A_TASK
+    wanted, size_bytes = task.wanted, 4 * self.shape.size_pix**2
+    at_once = min(_EXAMPLES_OF_A_TASK, _BYTES_OF_A_TASK // size_bytes)
+    if records.is_packed(task.path):
+      at_once *= _PACKED_TASKS_ARE_LARGER
     if wanted is None:
       down, across = (
         cutouts.tile_corners(n, self.shape.size_pix, self.shape.stride_pix)
         for n in image.pixels_jy_beam.shape
       )
       wanted, at_once = tuple(down), max(1, at_once // max(1, len(across)))
-    if records.is_packed(task.path):
-      # It would be unpacked for every part.
-      at_once = len(wanted)
     return [
       dataclasses.replace(
         task,
