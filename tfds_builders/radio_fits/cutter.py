@@ -160,7 +160,7 @@ class Cutter:
 
   def _parts(self, image: fits.Image, task: Task) -> list[Task]:
     wanted, size_bytes = task.wanted, 4 * self.shape.size_pix**2
-    at_once = min(_EXAMPLES_OF_A_TASK, _BYTES_OF_A_TASK // size_bytes)
+    at_once = min(_EXAMPLES_OF_A_TASK, max(1, _BYTES_OF_A_TASK // size_bytes))
     if records.is_packed(task.path):
       at_once *= _PACKED_TASKS_ARE_LARGER
     if wanted is None:
