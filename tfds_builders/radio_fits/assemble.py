@@ -1,6 +1,6 @@
 """One example from one piece of an image; which sources an image holds."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -87,13 +87,39 @@ def source_example(
   )
   flux = sources.flux_jy[source]
   if np.isnan(flux):
-    reach = np.fmax(size / 2, 0) + image.beam.major_arcsec
+    reach_pix = _reach_pix(made)
     flux = noise.flux_jy(
       piece.pixels_jy_beam,
       background_jy_beam=float(made['background_jy_beam']),
       rms_jy_beam=float(made['rms_jy_beam']),
       beam_area_pix=image.beam.area_arcsec2 / piece.pixel_scale_arcsec**2,
-      radius_pix=None if np.isnan(size) else reach / piece.pixel_scale_arcsec,
+      radius_pix=None if np.isnan(reach_pix) else reach_pix,
     )
   made['flux_jy'] = np.float32(flux)
   return made
+
+
+def snr(example: Mapping[str, Any]) -> float:
+  """Brightest pixel above the background, in rms; of a source within its size.
+
+  Args:
+    example: of a tile, or of a source; of unknown size it may be anywhere.
+
+  Returns:
+    NaN where nothing was measured or the image is constant.
+  """
+  above = example['image'][..., 0] - example['background_jy_beam']
+  height, width = above.shape
+  y, x = np.ogrid[:height, :width]
+  distance = np.hypot(y - (height - 1) / 2, x - (width - 1) / 2)
+  outside = distance > _reach_pix(example)
+  bright = np.fmax.reduce(np.where(outside, np.nan, above), None)
+  rms = float(example['rms_jy_beam'])
+  return float(bright) / rms if rms > 0 else float('nan')
+
+
+def _reach_pix(example: Mapping[str, Any]) -> float:
+  """Half the source and a beam, in pixels; NaN for an unknown size."""
+  reach = np.maximum(example['source_size_arcsec'], 0) / 2
+  reach = reach + example['beam_major_arcsec']
+  return float(reach / example['pixel_scale_arcsec'])

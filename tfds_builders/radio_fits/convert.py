@@ -15,7 +15,7 @@ import numpy as np
 
 from radio_ssl.data import catalogue as catalogues
 from radio_ssl.data import exclusion, fits, windows
-from tfds_builders.radio_fits import cutter, pool
+from tfds_builders.radio_fits import cutter, plan, pool, shapes
 from tfds_builders.radio_fits import report as reports
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -27,7 +27,7 @@ _CRASHED = (
 
 def convert(
   paths: Sequence[str | pathlib.Path],
-  shape: cutter.Tiles | cutter.Cutouts,
+  shape: shapes.Tiles | shapes.Cutouts,
   *,
   catalogue: catalogues.Catalogue | None = None,
   exclude: catalogues.Catalogue | None = None,
@@ -40,13 +40,12 @@ def convert(
 ) -> Iterator[cutter.Example]:
   """Examples of images, one at a time.
 
-  A source in several images is cut from the one in which it lies farthest from
-  the edge, and from the next one where that has too many missing pixels.
+  Of several images that hold a source one is taken (`Cutouts.overlap`).
 
   Args:
     paths: the FITS files.
     shape: how to cut.
-    catalogue: the sources of `cutter.Cutouts`; not used by `cutter.Tiles`.
+    catalogue: the sources of `shapes.Cutouts`; not used by `shapes.Tiles`.
     exclude: sources that no footprint may hold (`exclusion`).
     skip_bad: notes bad files in the report instead of stopping at the first.
     labelled: adds the catalogue's `label` to each example; sources without
@@ -68,7 +67,7 @@ def convert(
   if not paths:
     raise ValueError('no FITS files. Check the pattern of --images.')
   report = report if report is not None else reports.Report()
-  if isinstance(shape, cutter.Tiles):
+  if isinstance(shape, shapes.Tiles):
     catalogue = None
   elif catalogue is None:
     raise ValueError('cutouts need a catalogue. Set --catalogue.')
@@ -130,9 +129,7 @@ class _Job:
   def examples(self) -> Iterator[cutter.Example]:
     """(key, example) of the wanted shape, counted in the report."""
     tiled = self.work.sources is None
-    for key, example in self._tiles() if tiled else self._cutouts():
-      self.report.count(example)
-      yield key, example
+    yield from self._tiles() if tiled else self._cutouts()
     if not self.report.examples:
       raise ValueError(
         f'{self.paths[0]} ...: no example to make. {self.report.summary()} '
@@ -140,68 +137,70 @@ class _Job:
       )
 
   def _tiles(self) -> Iterator[cutter.Example]:
+    rest = []
     tasks = [cutter.Task(p, self.names[p], None) for p in self.paths]
-    for made in self._made(tasks, {}):
-      yield from made.examples
+    for _, begun in self._begun(tasks):
+      rest += begun.rest
+      yield from self._taken(begun.made)
+    yield from self._cut(rest)
 
   def _cutouts(self) -> Iterator[cutter.Example]:
-    left = self._images_of_sources()
+    images = self._images_of_sources()
+    judged = {s: {} for s, candidates in images.items() if len(candidates) > 1}
     seen: dict[pathlib.Path, windows.Statistics] = {}
-    while left:
-      # The first round takes the best image of every source; later ones are
-      # for sources whose image has no pixels there, or turned out bad.
-      by_path: dict[pathlib.Path, list[int]] = {}
-      for source, paths in left.items():
-        by_path.setdefault(paths.pop(0), []).append(source)
-      tasks = [
-        cutter.Task(p, self.names[p], tuple(by_path[p]), seen.get(p))
-        for p in self.paths
-        if p in by_path
-      ]
-      done: set[int] = set()
-      for made in self._made(tasks, seen):
-        done.update(made.done)
-        yield from made.examples
-      self.report.missing += sum(
-        source not in done and not paths for source, paths in left.items()
+    rest = []
+    for task, begun in self._begun(plan.first_tasks(images)):
+      seen[task.path] = begun.statistics
+      rest += begun.rest
+      for source, rms in begun.judged.items():
+        judged[source][task.path] = rms
+      yield from self._taken(begun.made)
+    chosen: dict[pathlib.Path, list[int]] = {}
+    for source, of_images in judged.items():
+      found = plan.choose(images[source], of_images, self.work.shape.overlap)
+      if isinstance(found, reports.Report):
+        self.report.add(found)
+      else:
+        chosen.setdefault(found.path, []).append(source)
+    for path, sources in chosen.items():
+      rest += self.work.parts(
+        cutter.Task(
+          path, self.names[path], tuple(sources), statistics=seen[path]
+        )
       )
-      left = {s: paths for s, paths in left.items() if paths and s not in done}
+    yield from self._cut(rest)
 
-  def _made(
-    self,
-    tasks: Sequence[cutter.Task],
-    seen: dict[pathlib.Path, windows.Statistics],
-  ) -> Iterator[cutter.Made]:
-    """What comes of tasks; notes in `seen` the files that were looked at."""
-    rest = [task for task in tasks if task.path in seen]
-    new = [task for task in tasks if task.path not in seen]
-    for task, begun in self._timed('begin', new, 'files begun'):
+  def _begun(
+    self, tasks: Sequence[cutter.Task]
+  ) -> Iterator[tuple[cutter.Task, cutter.Begun]]:
+    for task, begun in self._timed('begin', tasks, 'files begun'):
       if not self._is_bad(task.path, begun):
-        self.report.files[task.name] = begun.file
-        rest += begun.rest
-        seen[task.path] = begun.statistics
-        yield self._counted(begun.made)
-    for task, made in self._timed('cut', rest, 'parts cut'):
+        yield task, begun
+      elif task.wanted:
+        self.report.unreadable += len(task.wanted)
+
+  def _cut(self, tasks: Sequence[cutter.Task]) -> Iterator[cutter.Example]:
+    for task, made in self._timed('cut', tasks, 'parts cut'):
       if isinstance(made, pool.Crashed):
         raise ValueError(f'{task.path}: {_CRASHED}')
-      yield self._counted(made)
+      yield from self._taken(made)
 
-  def _counted(self, made: cutter.Made) -> cutter.Made:
-    self.report.excluded += made.excluded
-    self.report.missing += made.missing
-    self.report.unsized += made.unsized
-    return made
+  def _taken(self, made: cutter.Made) -> list[cutter.Example]:
+    self.report.add(made.report)
+    return made.examples
 
-  def _images_of_sources(self) -> dict[int, list[pathlib.Path]]:
-    """For each source in any image, its images, the most central one first."""
-    found: list[tuple[int, float, pathlib.Path]] = []
+  def _images_of_sources(self) -> dict[int, list[plan.Candidate]]:
+    """The images of each source that is in any."""
+    images: dict[int, list[plan.Candidate]] = {}
     for path, inside in self._timed('find', self.paths, 'headers read'):
       if not self._is_bad(path, inside):
-        found += [(source, -edge, path) for source, edge in inside]
-        self.report.files[self.names[path]] = {'status': 'not needed'}
-    images: dict[int, list[pathlib.Path]] = {}
-    for source, _, path in sorted(found, key=lambda item: item[:2]):
-      images.setdefault(source, []).append(path)
+        name = self.names[path]
+        if not inside:
+          self.report.files[name] = {'status': 'not needed'}
+        for source, edge in inside:
+          images.setdefault(source, []).append(
+            plan.Candidate(-edge, name, path)
+          )
     self.report.outside += len(self.work.sources) - len(images)
     return images
 

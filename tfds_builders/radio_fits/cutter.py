@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from radio_ssl.data import catalogue as catalogues
-from radio_ssl.data import cutouts, exclusion, fits, records, windows
-from tfds_builders.radio_fits import assemble
+from radio_ssl.data import cutouts, exclusion, fits, noise, records, windows
+from tfds_builders.radio_fits import assemble, shapes
 from tfds_builders.radio_fits import report as reports
 
 Example = tuple[str, dict[str, Any]]
@@ -23,75 +23,31 @@ _PACKED_TASKS_ARE_LARGER = 4
 
 
 @dataclasses.dataclass(frozen=True)
-class Tiles:
-  """Sliding-window tiles in the image's own pixels."""
-
-  size_pix: int = 150
-  stride_pix: int = 75
-  max_missing: float = 0.1
-
-
-@dataclasses.dataclass(frozen=True)
-class Cutouts:
-  """Squares around catalogued sources, [size_pix, size_pix].
-
-  Attributes:
-    size_pix: side in pixels.
-    field_arcsec: the same angle for all; None, with `source_factor` None too,
-      keeps the size of the image's pixels.
-    source_factor: the field is this many times the source's size (the paper:
-      2.5), but never less than `min_field_arcsec`.
-    min_field_arcsec: see `source_factor`; also for sources of unknown size.
-    max_missing: cutouts with a larger fraction of NaN pixels are left out.
-    allow_coarse_pixels: permits pixels larger than half the beam.
-    whole_pixels: copies the image's own pixels, in its orientation; the source
-      is off the centre by half a pixel at most. Else they are north up and
-      centred, by interpolation.
-  """
-
-  size_pix: int = 150
-  field_arcsec: float | None = None
-  source_factor: float | None = None
-  min_field_arcsec: float = 60.0
-  max_missing: float = 0.1
-  allow_coarse_pixels: bool = False
-  whole_pixels: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
 class Task:
-  """A part of a file to cut.
+  """What is to be done with a file.
 
   Attributes:
     path: the file.
     name: it has this name in keys and reports.
-    wanted: first rows of tiles, or numbers of sources; None for all tiles.
+    wanted: first rows of tiles, or numbers of sources to cut around; None for
+      all tiles.
+    shared: numbers of sources that other images hold too.
     statistics: of its pixels; None for a file that was not looked at yet.
   """
 
   path: pathlib.Path
   name: str
   wanted: tuple[int, ...] | None
+  shared: tuple[int, ...] = ()
   statistics: windows.Statistics | None = None
 
 
 @dataclasses.dataclass
 class Made:
-  """What came of a task.
-
-  Attributes:
-    examples: (key, example) each.
-    excluded: dropped for an excluded source in them.
-    missing: tiles dropped for their NaN pixels.
-    done: sources that have pixels here.
-    unsized: sources of unknown size that got min_field_arcsec.
-  """
+  """What came of a task: examples, and their share of the report."""
 
   examples: list[Example] = dataclasses.field(default_factory=list)
-  excluded: int = 0
-  missing: int = 0
-  done: list[int] = dataclasses.field(default_factory=list)
-  unsized: int = 0
+  report: reports.Report = dataclasses.field(default_factory=reports.Report)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,15 +55,16 @@ class Begun:
   """A file that was looked at, and the first part of it cut.
 
   Attributes:
-    file: what the report tells of it.
-    statistics: of its pixels.
     made: of the first part.
+    judged: the rms around each shared source; None where too many pixels are
+      missing.
+    statistics: of its pixels.
     rest: tasks that are left to do.
   """
 
-  file: dict[str, Any]
-  statistics: windows.Statistics
   made: Made
+  judged: dict[int, float | None]
+  statistics: windows.Statistics
   rest: list[Task]
 
 
@@ -123,7 +80,7 @@ class Cutter:
     labelled: examples get the label of the source.
   """
 
-  shape: Tiles | Cutouts
+  shape: shapes.Tiles | shapes.Cutouts
   sources: catalogues.Catalogue | None
   exclusion: exclusion.Exclusion | None
   overrides: Mapping[str, Any]
@@ -145,9 +102,15 @@ class Cutter:
     try:
       with fits.opened(task.path, **self.overrides) as image:
         _check_beam(image)
-        first, *rest = self._parts(image, task)
-        file, made = reports.describe(image), self._cut(image, first)
-        return Begun(file, image.statistics, made, rest)
+        task = dataclasses.replace(task, statistics=image.statistics)
+        if task.wanted is None:
+          parts = self._tile_parts(image, task)
+        else:
+          parts = self.parts(task)
+        made = self._cut(image, parts[0]) if parts else Made()
+        made.report.files[task.name] = reports.describe(image)
+        judged = dict(self._judged(image, task.shared))
+        return Begun(made, judged, image.statistics, parts[1:])
     except fits.FitsError as error:
       return error
 
@@ -158,38 +121,49 @@ class Cutter:
     ) as image:
       return self._cut(image, task)
 
-  def _parts(self, image: fits.Image, task: Task) -> list[Task]:
-    wanted, size_bytes = task.wanted, 4 * self.shape.size_pix**2
-    at_once = min(_EXAMPLES_OF_A_TASK, max(1, _BYTES_OF_A_TASK // size_bytes))
+  def parts(self, task: Task, examples_each: int = 1) -> list[Task]:
+    """A task in such parts that the examples of one can be held in memory."""
+    size_bytes = 4 * self.shape.size_pix**2
+    at_once = min(_EXAMPLES_OF_A_TASK, _BYTES_OF_A_TASK // size_bytes)
     if records.is_packed(task.path):
       at_once *= _PACKED_TASKS_ARE_LARGER
-    if wanted is None:
-      down, across = (
-        cutouts.tile_corners(n, self.shape.size_pix, self.shape.stride_pix)
-        for n in image.pixels_jy_beam.shape
-      )
-      wanted, at_once = tuple(down), max(1, at_once // max(1, len(across)))
+    at_once = max(1, at_once // examples_each)
     return [
       dataclasses.replace(
-        task,
-        wanted=wanted[first : first + at_once],
-        statistics=image.statistics,
+        task, wanted=task.wanted[first : first + at_once], shared=()
       )
-      for first in range(0, max(1, len(wanted)), max(1, at_once))
+      for first in range(0, len(task.wanted), at_once)
     ]
+
+  def _tile_parts(self, image: fits.Image, task: Task) -> list[Task]:
+    down, across = (
+      cutouts.tile_corners(n, self.shape.size_pix, self.shape.stride_pix)
+      for n in image.pixels_jy_beam.shape
+    )
+    task = dataclasses.replace(task, wanted=tuple(down))
+    return self.parts(task, max(1, len(across)))
 
   def _cut(self, image: fits.Image, task: Task) -> Made:
     made = Made()
     make = self._tiles if self.sources is None else self._cutouts
-    made.examples += make(image, task, made)
+    for key, example in make(image, task, made.report):
+      if self._is_bright(example):
+        made.report.count(example)
+        made.examples.append((key, example))
+      else:
+        made.report.faint += 1
     return made
 
+  def _is_bright(self, example: Mapping[str, Any]) -> bool:
+    least = self.shape.min_snr
+    return least is None or assemble.snr(example) >= least
+
   def _tiles(
-    self, image: fits.Image, task: Task, made: Made
+    self, image: fits.Image, task: Task, report: reports.Report
   ) -> Iterator[Example]:
     shape, width = self.shape, image.pixels_jy_beam.shape[1]
     across = cutouts.tile_corners(width, shape.size_pix, shape.stride_pix)
-    made.missing = len(task.wanted) * len(across)
+    report.missing = len(task.wanted) * len(across)
     tiles = cutouts.tiles(
       image,
       size=shape.size_pix,
@@ -199,42 +173,58 @@ class Cutter:
     )
     for _, row in itertools.groupby(tiles, lambda tile: tile.corner[0]):
       found = list(row)
-      made.missing -= len(found)
-      for tile in self._kept(found, made):
+      report.missing -= len(found)
+      for tile in self._kept(found, report):
         y, x = tile.corner
         name = f'{task.name}#x{x:05d}y{y:05d}'
         yield name, assemble.example(image, tile, name)
 
   def _cutouts(
-    self, image: fits.Image, task: Task, made: Made
+    self, image: fits.Image, task: Task, report: reports.Report
   ) -> Iterator[Example]:
-    for source, piece in self._pieces(image, task.wanted, made):
-      if np.isnan(piece.pixels_jy_beam).mean() > self.shape.max_missing:
-        continue
-      made.done.append(source)
-      if self._kept([piece], made):
+    for source, piece in self._pieces(image, task.wanted):
+      if self._is_missing(piece):
+        report.missing += 1
+      elif self._kept([piece], report):
+        report.unsized += self._is_unsized(source)
         example = assemble.source_example(image, piece, self.sources, source)
         if not self.labelled:
           example.pop('label', None)
         yield example['name'], example
 
+  def _judged(
+    self, image: fits.Image, shared: tuple[int, ...]
+  ) -> Iterator[tuple[int, float | None]]:
+    for source, piece in self._pieces(image, shared) if shared else ():
+      rms = 0.0
+      if self.shape.overlap == 'deepest':
+        _, rms = noise.background_and_rms(piece.surroundings_jy_beam)
+      yield source, None if self._is_missing(piece) else rms
+
+  def _is_missing(self, piece: cutouts.Cutout) -> bool:
+    return np.isnan(piece.pixels_jy_beam).mean() > self.shape.max_missing
+
+  def _is_unsized(self, source: int) -> bool:
+    unknown = np.isnan(self.sources.source_size_arcsec[source])
+    return self.shape.source_factor is not None and bool(unknown)
+
   def _pieces(
-    self, image: fits.Image, wanted: tuple[int, ...], made: Made
+    self, image: fits.Image, wanted: tuple[int, ...]
   ) -> Iterator[tuple[int, cutouts.Cutout]]:
     if not self.shape.whole_pixels:
       for source in wanted:
-        yield source, self._cut_source(image, source, made)
-      return
-    crops = cutouts.crops(
-      image,
-      ra_deg=self.sources.ra_deg[list(wanted)],
-      dec_deg=self.sources.dec_deg[list(wanted)],
-      size_pix=self.shape.size_pix,
-    )
-    yield from zip(wanted, crops, strict=True)
+        yield source, self._cut_source(image, source)
+    elif wanted:
+      crops = cutouts.crops(
+        image,
+        ra_deg=self.sources.ra_deg[list(wanted)],
+        dec_deg=self.sources.dec_deg[list(wanted)],
+        size_pix=self.shape.size_pix,
+      )
+      yield from zip(wanted, crops, strict=True)
 
   def _kept(
-    self, pieces: list[cutouts.Cutout], made: Made
+    self, pieces: list[cutouts.Cutout], report: reports.Report
   ) -> list[cutouts.Cutout]:
     """Without those that hold an excluded source."""
     if self.exclusion is None or not pieces:
@@ -245,16 +235,13 @@ class Cutter:
       field_arcsec=np.array([p.field_arcsec for p in pieces]),
       rotation_deg=np.array([p.rotation_deg for p in pieces]),
     )
-    made.excluded += int(held.sum())
+    report.excluded += int(held.sum())
     return [p for p, out in zip(pieces, held, strict=True) if not out]
 
-  def _cut_source(
-    self, image: fits.Image, source: int, made: Made
-  ) -> cutouts.Cutout:
+  def _cut_source(self, image: fits.Image, source: int) -> cutouts.Cutout:
     shape, field, sources = self.shape, self.shape.field_arcsec, self.sources
     if shape.source_factor is not None:
       size = sources.source_size_arcsec[source]
-      made.unsized += bool(np.isnan(size))
       field = np.fmax(shape.source_factor * size, shape.min_field_arcsec)
     pixel = (field or 0) / shape.size_pix
     coarsest = image.beam.minor_arcsec / 2

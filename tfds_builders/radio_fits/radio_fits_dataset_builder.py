@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 from radio_ssl.data import catalogue as catalogues
 from radio_ssl.data import examples
 from tfds_builders import build
-from tfds_builders.radio_fits import convert, cutter
+from tfds_builders.radio_fits import convert, shapes
 from tfds_builders.radio_fits import report as reports
 
 # Of a file's content, at either end, that tells it from another of its name.
@@ -84,6 +84,17 @@ class Options:
   whole_pixels: bool = _option(
     False, "cutouts: copy the image's own pixels, nothing is interpolated"
   )
+  overlap: str = _option(
+    'deepest',
+    'cutouts: of several images that hold a source take the one with the least '
+    "noise around it, or, with 'central', where it is farthest from the edge",
+  )
+  min_snr: float | None = _option(
+    None,
+    'leave out images whose brightest pixel, in cutouts within the source, is '
+    'not this many rms above the background',
+    float,
+  )
   unit: str | None = _option(None, 'taken instead of BUNIT, such as Jy/beam')
   beam_arcsec: float | None = _option(
     None, 'FWHM of a round beam, taken instead of BMAJ and BMIN', float
@@ -113,11 +124,14 @@ class Options:
     if not 0 <= self.max_missing < 1:
       raise ValueError(f'max_missing {self.max_missing}: wanted 0 to 1.')
     for key in (
-      'stride_pix field_arcsec source_factor min_field_arcsec beam_arcsec'
+      'stride_pix field_arcsec source_factor min_field_arcsec beam_arcsec '
+      'min_snr'
     ).split():
       value = getattr(self, key)
       if value is not None and not value > 0:
         raise ValueError(f'{key} {value}: wanted more than 0.')
+    if self.overlap not in ('deepest', 'central'):
+      raise ValueError(f'overlap {self.overlap!r}: wanted deepest or central.')
     if self.field_arcsec and self.source_factor:
       raise ValueError('give field_arcsec or source_factor, not both.')
     if self.whole_pixels and (self.field_arcsec or self.source_factor):
@@ -149,7 +163,7 @@ class Options:
         values[key] = hashlib.sha256(content).hexdigest()
     return values
 
-  def shape(self, config: str) -> cutter.Tiles | cutter.Cutouts:
+  def shape(self, config: str) -> shapes.Tiles | shapes.Cutouts:
     """How to cut.
 
     Raises:
@@ -166,9 +180,9 @@ class Options:
         raise ValueError(f'config {config!r} has no option {key!r}.')
     if config == 'tiles':
       stride = self.stride_pix or max(1, self.size_pix // 2)
-      return cutter.Tiles(self.size_pix, stride, self.max_missing)
-    names = [f.name for f in dataclasses.fields(cutter.Cutouts)]
-    return cutter.Cutouts(**{name: getattr(self, name) for name in names})
+      return shapes.Tiles(self.size_pix, stride, self.max_missing, self.min_snr)
+    names = [f.name for f in dataclasses.fields(shapes.Cutouts)]
+    return shapes.Cutouts(**{name: getattr(self, name) for name in names})
 
 
 def _stamp(path: pathlib.Path) -> str:

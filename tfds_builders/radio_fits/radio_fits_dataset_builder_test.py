@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 from radio_ssl.data import catalogue as catalogues
 from radio_ssl.data import fits
 from tfds_builders import build
-from tfds_builders.radio_fits import assemble, convert, cutter
+from tfds_builders.radio_fits import assemble, convert, cutter, shapes
 from tfds_builders.radio_fits import report as reports
 
 RMS = 1e-4
@@ -111,6 +111,7 @@ def test_cutouts_come_from_the_most_central_image_with_their_catalogue(
     columns={'label': 'class'},
     labelled=True,
     size_pix=21,
+    overlap='central',
     **survey,
   )
   examples, metadata = read(directory)
@@ -297,12 +298,75 @@ def test_a_source_is_cut_from_the_next_image_where_the_best_is_blank(
   sources = catalogues.read(write_catalogue(tmp_path / 'c.csv', rows))
   ((_, example),) = convert.convert(
     sorted(folder.glob('*.fits')),
-    cutter.Cutouts(size_pix=11),
+    shapes.Cutouts(size_pix=11),
     catalogue=sources,
     report=report,
   )
   assert example['source_file'] == 'a.fits'
   assert report.missing == 0
+
+
+@pytest.mark.parametrize('noisier', ['a', 'b'])
+def test_shared_source_is_cut_where_the_noise_is_least(
+  survey, tmp_path, noisier
+):
+  folder = pathlib.Path(survey['images']).parent
+  with astropy.io.fits.open(folder / f'{noisier}.fits', mode='update') as hdus:
+    rng = np.random.default_rng(7)
+    noise = rng.normal(0, 3 * RMS, hdus[0].data.shape).astype(np.float32)
+    # Beyond the cutout of `shared` in either image.
+    noise[:, 35:70] *= noisier == 'b'
+    hdus[0].data += noise
+  path = write_catalogue(tmp_path / 'c.csv', SOURCES)
+  directory = build.build(
+    'radio_fits', config='cutouts', catalogue=path, size_pix=11, **survey
+  )
+  examples, metadata = read(directory)
+  better = {'a': b'b.fits', 'b': b'a.fits'}[noisier]
+  assert examples['shared']['source_file'] == better
+  assert metadata['images'] == 2
+
+
+def test_sources_of_bad_images_are_counted(survey, tmp_path):
+  folder = pathlib.Path(survey['images']).parent
+  for name, ra in (('c', 200.0), ('d', 199.99)):
+    path = write_field(folder / f'{name}.fits', ra)
+    with astropy.io.fits.open(path, mode='update') as hdus:
+      hdus[0].data[:] = np.nan
+  alone = ('alone', 200.02, 30.0, 1.0, 'a')
+  both = ('both', 199.995, 30.0, 1.0, 'a')
+  path = write_catalogue(tmp_path / 'c.csv', [*SOURCES, alone, both])
+  directory = build.build(
+    'radio_fits',
+    config='cutouts',
+    catalogue=path,
+    size_pix=11,
+    skip_bad=True,
+    **survey,
+  )
+  examples, metadata = read(directory)
+  assert len(examples) == 3
+  assert metadata['unreadable'] == 2
+  assert metadata['missing'] == 0
+  assert metadata['outside'] == 1
+
+
+def test_faint_images_are_left_out_and_counted(survey, tmp_path):
+  beside = ('beside', 150.0, 30.012, 4.0, 'FRI')
+  path = write_catalogue(tmp_path / 'c.csv', [*SOURCES, beside])
+  settings = survey | {'min_snr': 8.0}
+  # The other sources are in the frame of `beside`, but not within its size.
+  directory = build.build(
+    'radio_fits', config='cutouts', catalogue=path, size_pix=40, **settings
+  )
+  examples, metadata = read(directory)
+  assert sorted(examples) == ['first', 'second', 'shared']
+  assert metadata['faint'] == 1
+  directory = build.build('radio_fits', size_pix=12, **settings)
+  examples, metadata = read(directory)
+  assert metadata['faint'] > 0 and len(examples) > 3
+  for example in examples.values():
+    assert example['image'].max() > 8 * RMS
 
 
 def test_order_does_not_depend_on_where_the_files_lie(survey, tmp_path):
@@ -327,6 +391,8 @@ def test_order_does_not_depend_on_where_the_files_lie(survey, tmp_path):
     ({'name': 'mirabest'}, 'is a builder'),
     ({'name': 'A b'}, 'wanted lower-case'),
     ({'max_missing': 1.0}, 'max_missing'),
+    ({'overlap': 'both'}, "overlap 'both': wanted deepest or central"),
+    ({'min_snr': -1.0}, 'min_snr -1.0: wanted more'),
     ({'stride_pix': -1}, 'stride_pix -1: wanted more'),
     ({'exclude': 'none.csv'}, r'none\.csv: no such file'),
   ],

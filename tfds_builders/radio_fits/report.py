@@ -38,7 +38,9 @@ class Report:
     examples: examples made.
     excluded: tiles or cutouts dropped for an excluded source in them.
     missing: tiles or cutouts dropped for their NaN pixels.
+    faint: tiles or cutouts dropped for their signal-to-noise ratio.
     outside: catalogue sources in no image.
+    unreadable: catalogue sources whose images are all bad files.
     unsized: sources of unknown size that got min_field_arcsec.
     unlabelled: sources without a label, left out of a labelled set.
     excluded_unsized: excluded sources of unknown size, kept 30 arcsec away.
@@ -49,7 +51,9 @@ class Report:
   examples: int = 0
   excluded: int = 0
   missing: int = 0
+  faint: int = 0
   outside: int = 0
+  unreadable: int = 0
   unsized: int = 0
   unlabelled: int = 0
   excluded_unsized: int = 0
@@ -80,12 +84,23 @@ class Report:
     return (
       f'{self.examples} examples of {status["accepted"]} images; left out: '
       f'{self.excluded} that hold an excluded source, {self.missing} with '
-      f'missing pixels, {self.outside} sources in no image, '
+      f'missing pixels, {self.faint} too faint, {self.outside} sources in no '
+      f'image, {self.unreadable} in bad files alone, '
       f'{self.unlabelled} without a label, {status["rejected"]} bad files'
       f'{f" ({reasons})" if reasons else ""}, {status["not needed"]} files '
       f'without a source; {self.unsized} sources and {self.excluded_unsized} '
       'excluded ones of unknown size.'
     )
+
+  def add(self, other: 'Report') -> None:
+    """Takes in what was done elsewhere."""
+    for field in dataclasses.fields(self):
+      mine, theirs = getattr(self, field.name), getattr(other, field.name)
+      if isinstance(mine, int):
+        setattr(self, field.name, mine + theirs)
+    self.files.update(other.files)
+    for name, values in self.seen.items():
+      values.update(other.seen[name])
 
   def count(self, example: Mapping[str, Any]) -> None:
     """Notes an example that was made."""

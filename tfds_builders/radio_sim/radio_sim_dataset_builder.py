@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import tensorflow_datasets as tfds
 
 from radio_ssl.data import catalogue, examples
-from tfds_builders.radio_fits import convert, cutter
+from tfds_builders.radio_fits import convert, shapes
 from tfds_builders.radio_sim import simulate, sources
 
 LICENCE = 'simulated by radio_ssl: CC0'
@@ -28,14 +28,14 @@ class Config(tfds.core.BuilderConfig):
     cells: labelled sources along the side of a mosaic.
   """
 
-  shape: cutter.Cutouts | cutter.Tiles
+  shape: shapes.Cutouts | shapes.Tiles
   mosaics: Mapping[str, Sequence[int]]
   cells: int = simulate.Mosaic.cells
 
   @property
   def labelled(self) -> bool:
     """Whether examples have a class."""
-    return isinstance(self.shape, cutter.Cutouts)
+    return isinstance(self.shape, shapes.Cutouts)
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -47,19 +47,19 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     Config(
       name='cutouts',
       description='Labelled squares around the catalogued sources.',
-      shape=cutter.Cutouts(size_pix=_SIZE_PIX),
+      shape=shapes.Cutouts(size_pix=_SIZE_PIX),
       mosaics=_MOSAICS,
     ),
     Config(
       name='tiles',
       description='Unlabelled squares side by side, of the training sky.',
-      shape=cutter.Tiles(size_pix=_SIZE_PIX, stride_pix=_SIZE_PIX),
+      shape=shapes.Tiles(size_pix=_SIZE_PIX, stride_pix=_SIZE_PIX),
       mosaics={'train': _MOSAICS['train']},
     ),
     Config(
       name='tiny',
       description='Cutouts from another, smaller sky, made in a second.',
-      shape=cutter.Cutouts(size_pix=_SIZE_PIX),
+      shape=shapes.Cutouts(size_pix=_SIZE_PIX),
       mosaics={'train': [20, 21], 'validation': [22], 'test': [23]},
       cells=5,
     ),
