@@ -7,6 +7,7 @@ import numpy as np
 
 from radio_ssl.data import catalogue as catalogues
 from radio_ssl.data import cutouts, examples, fits, noise
+from tfds_builders.radio_fits import prepare
 
 
 def inside(
@@ -48,10 +49,11 @@ def _unit_vectors(ra_deg: np.ndarray, dec_deg: np.ndarray) -> np.ndarray:
 
 
 def example(
-  image: fits.Image, piece: cutouts.Cutout, name: str, **known: Any
+  prepared: prepare.Prepared, piece: cutouts.Cutout, name: str, **known: Any
 ) -> dict[str, Any]:
   """An example of a piece, with the noise of its surroundings."""
-  background, rms = noise.background_and_rms(piece.surroundings_jy_beam)
+  image = prepared.image
+  background, rms = background_and_rms(prepared, piece)
   return examples.example(
     piece.pixels_jy_beam,
     name=name,
@@ -69,8 +71,17 @@ def example(
   )
 
 
+def background_and_rms(
+  prepared: prepare.Prepared, piece: cutouts.Cutout
+) -> tuple[float, float]:
+  """Of the surroundings; the rms of an rms image where there is one."""
+  background, rms = noise.background_and_rms(piece.surroundings_jy_beam)
+  told = prepared.rms_jy_beam(piece.ra_deg, piece.dec_deg, piece.field_arcsec)
+  return background, rms if told is None else told
+
+
 def source_example(
-  image: fits.Image,
+  prepared: prepare.Prepared,
   piece: cutouts.Cutout,
   sources: catalogues.Catalogue,
   source: int,
@@ -78,7 +89,7 @@ def source_example(
   """An example of a source; flux from the catalogue, else measured."""
   size = sources.source_size_arcsec[source]
   made = example(
-    image,
+    prepared,
     piece,
     name=str(sources.name[source]),
     source_size_arcsec=size,
@@ -87,12 +98,12 @@ def source_example(
   )
   flux = sources.flux_jy[source]
   if np.isnan(flux):
-    reach_pix = _reach_pix(made)
+    reach_pix, beam = _reach_pix(made), prepared.image.beam
     flux = noise.flux_jy(
       piece.pixels_jy_beam,
       background_jy_beam=float(made['background_jy_beam']),
       rms_jy_beam=float(made['rms_jy_beam']),
-      beam_area_pix=image.beam.area_arcsec2 / piece.pixel_scale_arcsec**2,
+      beam_area_pix=beam.area_arcsec2 / piece.pixel_scale_arcsec**2,
       radius_pix=None if np.isnan(reach_pix) else reach_pix,
     )
   made['flux_jy'] = np.float32(flux)

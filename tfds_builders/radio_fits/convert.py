@@ -5,17 +5,14 @@ surveys call it on the files that they made.
 """
 
 import dataclasses
-import os
-import pathlib
+import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from radio_ssl.data import catalogue as catalogues
-from radio_ssl.data import exclusion, fits, windows
-from tfds_builders.radio_fits import cutter, plan, pool, shapes
+from radio_ssl.data import fits
+from tfds_builders.radio_fits import cutter, plan, pool
+from tfds_builders.radio_fits import order as orders
 from tfds_builders.radio_fits import report as reports
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -26,34 +23,21 @@ _CRASHED = (
 
 
 def convert(
-  paths: Sequence[str | pathlib.Path],
-  shape: shapes.Tiles | shapes.Cutouts,
+  order: orders.Order,
   *,
-  catalogue: catalogues.Catalogue | None = None,
-  exclude: catalogues.Catalogue | None = None,
-  skip_bad: bool = False,
-  labelled: bool = False,
   workers: int = 1,
   report: reports.Report | None = None,
   progress: Callable[[str], None] | None = None,
-  **overrides: Any,
 ) -> Iterator[cutter.Example]:
   """Examples of images, one at a time.
 
   Of several images that hold a source one is taken (`Cutouts.overlap`).
 
   Args:
-    paths: the FITS files.
-    shape: how to cut.
-    catalogue: the sources of `shapes.Cutouts`; not used by `shapes.Tiles`.
-    exclude: sources that no footprint may hold (`exclusion`).
-    skip_bad: notes bad files in the report instead of stopping at the first.
-    labelled: adds the catalogue's `label` to each example; sources without
-      one are left out.
+    order: what is to be done.
     workers: processes; they change neither examples nor keys.
     report: filled in; complete once the generator has ended.
     progress: called with a line now and then.
-    **overrides: 'unit', 'beam_arcsec', 'channel', as for `fits.opened`.
 
   Yields:
     (key, example): keys are unique, examples fit `examples.features`. Fluxes,
@@ -64,81 +48,31 @@ def convert(
     ValueError: one line, for a bad file, no source in any image, pixels larger
       than half the beam, or no example at all.
   """
-  if not paths:
-    raise ValueError('no FITS files. Check the pattern of --images.')
   report = report if report is not None else reports.Report()
-  if isinstance(shape, shapes.Tiles):
-    catalogue = None
-  elif catalogue is None:
-    raise ValueError('cutouts need a catalogue. Set --catalogue.')
-  elif labelled:
-    report.unlabelled = len(catalogue)
-    catalogue = with_labels(catalogue)
-    report.unlabelled -= len(catalogue)
-  excluded = _exclusion(exclude, report)
-  work = cutter.Cutter(shape, catalogue, excluded, overrides, labelled)
-  with pool.of(work, workers) as run:
-    files = [pathlib.Path(p) for p in paths]
-    job = _Job(files, work, run, skip_bad, report, progress or (lambda _: None))
+  report.add(order.report)
+  with pool.of(order.work, workers) as run:
+    job = _Job(order, run, report, progress or (lambda _: None))
     yield from job.examples()
-
-
-def with_labels(sources: catalogues.Catalogue) -> catalogues.Catalogue:
-  """The sources that have a label.
-
-  Raises:
-    ValueError: none has.
-  """
-  if sources.label is None or not (sources.label != '').any():
-    raise ValueError(
-      f'{sources.path}: no label column, or an empty one. Name it with '
-      '--columns label=NAME, or leave out --labelled.'
-    )
-  return sources.take(sources.label != '')
-
-
-def _exclusion(
-  sources: catalogues.Catalogue | None, report: reports.Report
-) -> exclusion.Exclusion | None:
-  if sources is None:
-    return None
-  sizes = sources.source_size_arcsec
-  report.excluded_unsized = int(np.isnan(sizes).sum())
-  return exclusion.Exclusion(sources.ra_deg, sources.dec_deg, sizes)
+  report.check(order.files)
 
 
 @dataclasses.dataclass
 class _Job:
   """The files of a conversion, and the order in which they are worked on."""
 
-  paths: list[pathlib.Path]
-  work: cutter.Cutter
+  order: orders.Order
   run: pool.Run
-  skip_bad: bool
   report: reports.Report
   progress: Callable[[str], None]
 
-  def __post_init__(self):
-    common = os.path.commonpath([p.resolve().parent for p in self.paths])
-    # Keys decide the order of records: they must not hold where the files lie.
-    self.names = {
-      p: os.path.relpath(p.resolve().parent / p.name, common)
-      for p in self.paths
-    }
-
   def examples(self) -> Iterator[cutter.Example]:
     """(key, example) of the wanted shape, counted in the report."""
-    tiled = self.work.sources is None
+    tiled = self.order.work.sources is None
     yield from self._tiles() if tiled else self._cutouts()
-    if not self.report.examples:
-      raise ValueError(
-        f'{self.paths[0]} ...: no example to make. {self.report.summary()} '
-        'Check size, catalogue and exclusion.'
-      )
 
   def _tiles(self) -> Iterator[cutter.Example]:
     rest = []
-    tasks = [cutter.Task(p, self.names[p], None) for p in self.paths]
+    tasks = [cutter.Task(p, name, None) for name, p in self.order.files.items()]
     for _, begun in self._begun(tasks):
       rest += begun.rest
       yield from self._taken(begun.made)
@@ -146,35 +80,55 @@ class _Job:
 
   def _cutouts(self) -> Iterator[cutter.Example]:
     images = self._images_of_sources()
-    judged = {s: {} for s, candidates in images.items() if len(candidates) > 1}
-    seen: dict[pathlib.Path, windows.Statistics] = {}
+    seen: dict[str, cutter.Begun] = {}
     rest = []
-    for task, begun in self._begun(plan.first_tasks(images)):
-      seen[task.path] = begun.statistics
+    for task, begun in self._begun(self._first_tasks(images)):
+      # The examples go on; what was learnt of the file stays.
+      seen[task.name] = dataclasses.replace(begun, made=cutter.Made())
       rest += begun.rest
-      for source, rms in begun.judged.items():
-        judged[source][task.path] = rms
       yield from self._taken(begun.made)
-    chosen: dict[pathlib.Path, list[int]] = {}
-    for source, of_images in judged.items():
-      found = plan.choose(images[source], of_images, self.work.shape.overlap)
-      if isinstance(found, reports.Report):
-        self.report.add(found)
-      else:
-        chosen.setdefault(found.path, []).append(source)
-    for path, sources in chosen.items():
-      rest += self.work.parts(
-        cutter.Task(
-          path, self.names[path], tuple(sources), statistics=seen[path]
-        )
+    chosen: dict[str, list[int]] = {}
+    for source, candidates in images.items():
+      if len(candidates) > 1:
+        judged = {
+          c.name: seen[c.name].judged[source]
+          for c in candidates
+          if c.name in seen
+        }
+        overlap = self.order.work.shape.overlap
+        found = plan.choose(candidates, judged, overlap)
+        if isinstance(found, reports.Report):
+          self.report.add(found)
+        else:
+          chosen.setdefault(found, []).append(source)
+    for name, sources in chosen.items():
+      task = cutter.Task(
+        self.order.files[name],
+        name,
+        tuple(sources),
+        statistics=seen[name].statistics,
       )
+      rest += self.order.work.parts(task)
     yield from self._cut(rest)
+
+  def _first_tasks(
+    self, images: Mapping[int, Sequence[plan.Candidate]]
+  ) -> list[cutter.Task]:
+    parts = sorted(
+      itertools.chain.from_iterable(
+        itertools.starmap(plan.parts, images.items())
+      )
+    )
+    return [
+      plan.task(self.order.files[name], name, [part for _, part in group])
+      for name, group in itertools.groupby(parts, lambda item: item[0])
+    ]
 
   def _begun(
     self, tasks: Sequence[cutter.Task]
   ) -> Iterator[tuple[cutter.Task, cutter.Begun]]:
     for task, begun in self._timed('begin', tasks, 'files begun'):
-      if not self._is_bad(task.path, begun):
+      if not self._is_bad(task.name, begun):
         yield task, begun
       elif task.wanted:
         self.report.unreadable += len(task.wanted)
@@ -192,28 +146,23 @@ class _Job:
   def _images_of_sources(self) -> dict[int, list[plan.Candidate]]:
     """The images of each source that is in any."""
     images: dict[int, list[plan.Candidate]] = {}
-    for path, inside in self._timed('find', self.paths, 'headers read'):
-      if not self._is_bad(path, inside):
-        name = self.names[path]
-        if not inside:
-          self.report.files[name] = {'status': 'not needed'}
+    names = {path: name for name, path in self.order.files.items()}
+    for path, inside in self._timed('find', list(names), 'headers read'):
+      name = names[path]
+      if not self._is_bad(name, inside):
+        self.report.add(reports.of_header(name, inside))
         for source, edge in inside:
-          images.setdefault(source, []).append(
-            plan.Candidate(-edge, name, path)
-          )
-    self.report.outside += len(self.work.sources) - len(images)
+          images.setdefault(source, []).append(plan.Candidate(-edge, name))
+    self.report.outside += len(self.order.work.sources) - len(images)
     return images
 
-  def _is_bad(self, path: pathlib.Path, found: Any) -> bool:
+  def _is_bad(self, name: str, found: Any) -> bool:
     """Whether a file is to be passed over; raises where none may be."""
     if isinstance(found, pool.Crashed):
-      found = fits.FitsError(f'{path}: {_CRASHED}', 'crash')
+      found = fits.FitsError(f'{self.order.files[name]}: {_CRASHED}', 'crash')
     if not isinstance(found, fits.FitsError):
       return False
-    if not self.skip_bad:
-      raise found
-    reason = str(found).removeprefix(f'{path}: ')
-    self.report.reject(self.names[path], found.kind, reason)
+    self.report.add(self.order.rejection(name, found))
     return True
 
   def _timed(

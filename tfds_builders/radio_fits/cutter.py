@@ -9,8 +9,15 @@ from typing import Any
 import numpy as np
 
 from radio_ssl.data import catalogue as catalogues
-from radio_ssl.data import cutouts, exclusion, fits, noise, records, windows
-from tfds_builders.radio_fits import assemble, shapes
+from radio_ssl.data import (
+  cutouts,
+  exclusion,
+  fits,
+  manifest,
+  records,
+  windows,
+)
+from tfds_builders.radio_fits import assemble, prepare, shapes
 from tfds_builders.radio_fits import report as reports
 
 Example = tuple[str, dict[str, Any]]
@@ -76,6 +83,7 @@ class Cutter:
     shape: how to cut.
     sources: to cut around; None for tiles.
     exclusion: what no image may hold.
+    steps: what is done with images first.
     overrides: 'unit', 'beam_arcsec', 'channel', as `fits.opened` takes them.
     labelled: examples get the label of the source.
   """
@@ -83,6 +91,7 @@ class Cutter:
   shape: shapes.Tiles | shapes.Cutouts
   sources: catalogues.Catalogue | None
   exclusion: exclusion.Exclusion | None
+  steps: prepare.Steps
   overrides: Mapping[str, Any]
   labelled: bool
 
@@ -92,7 +101,7 @@ class Cutter:
     """Sources inside an image and their distance in arcsec from its edge."""
     try:
       header = fits.header(path, **self.overrides)
-      _check_beam(header)
+      prepare.check_beam(header)
       return list(assemble.inside(header, self.sources))
     except fits.FitsError as error:
       return error
@@ -100,26 +109,26 @@ class Cutter:
   def begin(self, task: Task) -> Begun | fits.FitsError:
     """Looks at all pixels of a file once, and cuts the first part of it."""
     try:
-      with fits.opened(task.path, **self.overrides) as image:
-        _check_beam(image)
-        task = dataclasses.replace(task, statistics=image.statistics)
+      with prepare.opened(task.path, self.steps, **self.overrides) as prepared:
+        seen = prepared.original.statistics
+        task = dataclasses.replace(task, statistics=seen)
         if task.wanted is None:
-          parts = self._tile_parts(image, task)
+          parts = self._tile_parts(prepared.image, task)
         else:
           parts = self.parts(task)
-        made = self._cut(image, parts[0]) if parts else Made()
-        made.report.files[task.name] = reports.describe(image)
-        judged = dict(self._judged(image, task.shared))
-        return Begun(made, judged, image.statistics, parts[1:])
+        made = self._cut(prepared, parts[0]) if parts else Made()
+        made.report.files[task.name] = self._describe(prepared)
+        judged = dict(self._judged(prepared, task.shared))
+        return Begun(made, judged, seen, parts[1:])
     except fits.FitsError as error:
       return error
 
   def cut(self, task: Task) -> Made:
     """The examples of a task of a file that was looked at."""
-    with fits.opened(
-      task.path, statistics=task.statistics, **self.overrides
-    ) as image:
-      return self._cut(image, task)
+    with prepare.opened(
+      task.path, self.steps, statistics=task.statistics, **self.overrides
+    ) as prepared:
+      return self._cut(prepared, task)
 
   def parts(self, task: Task, examples_each: int = 1) -> list[Task]:
     """A task in such parts that the examples of one can be held in memory."""
@@ -143,10 +152,18 @@ class Cutter:
     task = dataclasses.replace(task, wanted=tuple(down))
     return self.parts(task, max(1, len(across)))
 
-  def _cut(self, image: fits.Image, task: Task) -> Made:
+  def _describe(self, prepared: prepare.Prepared) -> dict[str, Any]:
+    path = prepared.original.path
+    others = self.steps.companions(path)
+    return reports.describe(prepared.original) | {
+      field: {'path': str(other), 'sha256': manifest.sha256(other)}
+      for field, other in others.items()
+    }
+
+  def _cut(self, prepared: prepare.Prepared, task: Task) -> Made:
     made = Made()
     make = self._tiles if self.sources is None else self._cutouts
-    for key, example in make(image, task, made.report):
+    for key, example in make(prepared, task, made.report):
       if self._is_bright(example):
         made.report.count(example)
         made.examples.append((key, example))
@@ -159,9 +176,10 @@ class Cutter:
     return least is None or assemble.snr(example) >= least
 
   def _tiles(
-    self, image: fits.Image, task: Task, report: reports.Report
+    self, prepared: prepare.Prepared, task: Task, report: reports.Report
   ) -> Iterator[Example]:
-    shape, width = self.shape, image.pixels_jy_beam.shape[1]
+    shape, image = self.shape, prepared.image
+    width = image.pixels_jy_beam.shape[1]
     across = cutouts.tile_corners(width, shape.size_pix, shape.stride_pix)
     report.missing = len(task.wanted) * len(across)
     tiles = cutouts.tiles(
@@ -177,28 +195,29 @@ class Cutter:
       for tile in self._kept(found, report):
         y, x = tile.corner
         name = f'{task.name}#x{x:05d}y{y:05d}'
-        yield name, assemble.example(image, tile, name)
+        yield name, assemble.example(prepared, tile, name)
 
   def _cutouts(
-    self, image: fits.Image, task: Task, report: reports.Report
+    self, prepared: prepare.Prepared, task: Task, report: reports.Report
   ) -> Iterator[Example]:
-    for source, piece in self._pieces(image, task.wanted):
+    for source, piece in self._pieces(prepared.image, task.wanted):
       if self._is_missing(piece):
         report.missing += 1
       elif self._kept([piece], report):
         report.unsized += self._is_unsized(source)
-        example = assemble.source_example(image, piece, self.sources, source)
+        example = assemble.source_example(prepared, piece, self.sources, source)
         if not self.labelled:
           example.pop('label', None)
         yield example['name'], example
 
   def _judged(
-    self, image: fits.Image, shared: tuple[int, ...]
+    self, prepared: prepare.Prepared, shared: tuple[int, ...]
   ) -> Iterator[tuple[int, float | None]]:
-    for source, piece in self._pieces(image, shared) if shared else ():
+    pieces = self._pieces(prepared.image, shared) if shared else ()
+    for source, piece in pieces:
       rms = 0.0
       if self.shape.overlap == 'deepest':
-        _, rms = noise.background_and_rms(piece.surroundings_jy_beam)
+        _, rms = assemble.background_and_rms(prepared, piece)
       yield source, None if self._is_missing(piece) else rms
 
   def _is_missing(self, piece: cutouts.Cutout) -> bool:
@@ -258,12 +277,4 @@ class Cutter:
       dec_deg=sources.dec_deg[source],
       size_pix=shape.size_pix,
       field_arcsec=field,
-    )
-
-
-def _check_beam(image: fits.Image | fits.Header) -> None:
-  if image.beam is None:
-    raise fits.FitsError(
-      f'{image.path}: no beam in the header. Set beam_arcsec (--beam_arcsec).',
-      'beam',
     )

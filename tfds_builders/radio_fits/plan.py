@@ -1,7 +1,7 @@
 """Which source is cut from which image; for one machine and for many alike."""
 
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from tfds_builders.radio_fits import cutter
@@ -12,42 +12,53 @@ _AS_DEEP = 1.1
 
 
 class Candidate(NamedTuple):
-  """An image that holds a source.
+  """An image that holds a source; the least of several is the most central.
 
   Attributes:
-    edge_arcsec: from the source to the nearest edge of the image, negative: the
-      first of a sorted list is the most central one.
+    edge_arcsec: minus the distance from the source to the image's edge.
     name: of the image, which decides between equals.
-    path: of the image.
   """
 
   edge_arcsec: float
   name: str
-  path: pathlib.Path
 
 
-def first_tasks(
-  images: Mapping[int, Sequence[Candidate]],
-) -> list[cutter.Task]:
-  """To cut sources that one image holds, and to judge images of the others."""
-  cut: dict[tuple[str, pathlib.Path], list[int]] = {}
-  judge: dict[tuple[str, pathlib.Path], list[int]] = {}
-  for source, candidates in sorted(images.items()):
-    for _, name, path in candidates:
-      mine = cut if len(candidates) == 1 else judge
-      mine.setdefault((name, path), []).append(source)
-  return [
-    cutter.Task(path, name, tuple(cut.get(key, ())), tuple(judge.get(key, ())))
-    for key in sorted({*cut, *judge})
-    for name, path in [key]
-  ]
+class Part(NamedTuple):
+  """What is to be done with one image for one source.
+
+  Attributes:
+    shared: other images hold the source too: look before cutting.
+    source: its number.
+  """
+
+  shared: bool
+  source: int
+
+
+def parts(
+  source: int, candidates: Sequence[Candidate]
+) -> Iterator[tuple[str, Part]]:
+  """(image, what is to be done with it) for the images that hold a source."""
+  for candidate in candidates:
+    yield candidate.name, Part(len(candidates) > 1, source)
+
+
+def task(path: pathlib.Path, name: str, wanted: Iterable[Part]) -> cutter.Task:
+  """The first task of an image."""
+  wanted = sorted(wanted)
+  return cutter.Task(
+    path,
+    name,
+    tuple(part.source for part in wanted if not part.shared),
+    tuple(part.source for part in wanted if part.shared),
+  )
 
 
 def choose(
   candidates: Iterable[Candidate],
-  judged: Mapping[pathlib.Path, float | None],
+  judged: Mapping[str, float | None],
   overlap: str,
-) -> Candidate | reports.Report:
+) -> str | reports.Report:
   """The image from which a source that several hold is to be cut.
 
   Args:
@@ -57,14 +68,14 @@ def choose(
     overlap: 'central' or 'deepest' (`shapes.Cutouts`).
 
   Returns:
-    The image, or where there is none a report that counts the source as lost.
+    Its name, or where there is none a report that counts the source as lost.
   """
-  usable = [c for c in candidates if judged.get(c.path) is not None]
+  usable = [c for c in candidates if judged.get(c.name) is not None]
   if not usable:
     if judged:
       return reports.Report(missing=1)
     return reports.Report(unreadable=1)
-  if overlap == 'central':
-    return min(usable)
-  least = min(judged[c.path] for c in usable)
-  return min(c for c in usable if judged[c.path] <= least * _AS_DEEP)
+  if overlap == 'deepest':
+    least = min(judged[c.name] for c in usable)
+    usable = [c for c in usable if judged[c.name] <= least * _AS_DEEP]
+  return min(usable).name

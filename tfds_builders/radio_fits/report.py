@@ -2,7 +2,7 @@
 
 import collections
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from radio_ssl.data import examples, fits, manifest
@@ -26,6 +26,11 @@ def describe(image: fits.Image) -> dict[str, Any]:
   }
 
 
+def of_header(name: str, inside: Sequence[tuple[int, float]]) -> 'Report':
+  """The report of a file, of which the sources inside are known so far."""
+  return Report(files={} if inside else {name: {'status': 'not needed'}})
+
+
 @dataclasses.dataclass
 class Report:
   """What `convert` did; filled in while it runs.
@@ -33,8 +38,9 @@ class Report:
   Attributes:
     files: each file of the input, relative to the folder that all have in
       common -> {'status': 'accepted', what is known of it}, {'status':
-      'rejected', 'kind', 'reason'}, or {'status': 'not needed'} of a file that
-      holds no source of the catalogue.
+      'rejected', 'kind', 'reason'}, {'status': 'not needed'} of a file that
+      holds no source of the catalogue, or {'status': 'companion'} of an image
+      of the rms or the primary beam.
     examples: examples made.
     excluded: tiles or cutouts dropped for an excluded source in them.
     missing: tiles or cutouts dropped for their NaN pixels.
@@ -101,6 +107,18 @@ class Report:
     self.files.update(other.files)
     for name, values in self.seen.items():
       values.update(other.seen[name])
+
+  def check(self, files: Iterable[str]) -> None:
+    """Refuses to have made nothing.
+
+    Raises:
+      ValueError: there is no example.
+    """
+    if not self.examples:
+      raise ValueError(
+        f'{min(files)} ...: no example to make. {self.summary()} Check size, '
+        'catalogue and exclusion.'
+      )
 
   def count(self, example: Mapping[str, Any]) -> None:
     """Notes an example that was made."""

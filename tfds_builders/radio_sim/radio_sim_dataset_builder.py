@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import tensorflow_datasets as tfds
 
 from radio_ssl.data import catalogue, examples
-from tfds_builders.radio_fits import convert, shapes
+from tfds_builders.radio_fits import convert, order, shapes
 from tfds_builders.radio_sim import simulate, sources
 
 LICENCE = 'simulated by radio_ssl: CC0'
@@ -99,8 +99,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     with tempfile.TemporaryDirectory() as folder:
       paths, table = simulate.write(folder, mosaics)
       yield from convert.convert(
-        paths,
-        config.shape,
-        catalogue=catalogue.read(table),
-        labelled=config.labelled,
+        order.order(
+          paths,
+          config.shape,
+          catalogue=catalogue.read(table),
+          labelled=config.labelled,
+        )
       )
