@@ -52,6 +52,7 @@ setuptools.setup(
     'bench': ['torch>=2.13,<3'],
     'tensorboard': ['tensorboardX>=2.6,<3'],
     'test': [
+      'apache-beam>=2.60,<3',
       'pytest>=8.3,<10',
       'pytest-timeout>=2.3,<3',
       'ruff>=0.9,<1',

@@ -28,6 +28,10 @@ def _columns(text: str) -> tuple[tuple[str, str], ...]:
   return tuple((ours.strip(), theirs.strip()) for ours, _, theirs in pairs)
 
 
+def _names(text: str) -> tuple[str, ...]:
+  return tuple(filter(None, (item.strip() for item in text.split(','))))
+
+
 @dataclasses.dataclass(frozen=True)
 class Options:
   """What shapes the data; each field is a flag of `tfds_builders.build`."""
@@ -115,6 +119,15 @@ class Options:
   )
   skip_bad: bool = _option(False, 'pass over bad files, and list them')
   workers: int = _option(1, 'processes that read and cut', int)
+  beam_runner: str | None = _option(
+    None,
+    'convert as an Apache Beam pipeline, on DirectRunner, FlinkRunner, '
+    'SparkRunner, DataflowRunner; images and data_dir must lie where all '
+    'machines see them',
+  )
+  beam_options: tuple[str, ...] = _option(
+    (), "of the pipeline: 'flink_master=host:8081,parallelism=64'", _names
+  )
 
   def __post_init__(self):
     # A mapping is welcome too, and the order of columns means nothing.
@@ -156,6 +169,13 @@ class Options:
         'rms_image does not tell the rms of images smoothed to '
         'target_beam_arcsec: leave out one.'
       )
+    if self.beam_runner and self.workers > 1:
+      raise ValueError(
+        f'workers {self.workers}: the machines of beam_runner are set by '
+        'beam_options.'
+      )
+    if self.beam_options and not self.beam_runner:
+      raise ValueError('beam_options need beam_runner.')
     if self.min_response and not self.primary_beam_image:
       raise ValueError('min_response needs primary_beam_image.')
 
@@ -168,7 +188,8 @@ class Options:
   def record(self) -> dict[str, Any]:
     """All values; of catalogues the content, of images name and ends."""
     values = json.loads(json.dumps(dataclasses.asdict(self)))
-    del values['workers']  # The data are the same.
+    for key in ('workers', 'beam_runner', 'beam_options'):
+      del values[key]  # The data are the same.
     for key in ('images', 'catalogue', 'exclude'):
       if values[key] is None:
         continue

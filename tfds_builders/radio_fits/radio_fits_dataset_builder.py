@@ -1,8 +1,10 @@
 """Any radio FITS images, cut into tiles or around catalogued sources."""
 
+import importlib
 import json
 import pathlib
 import sys
+import types
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -67,7 +69,27 @@ class Builder(tfds.core.GeneratorBasedBuilder):
   def _split_generators(self, dl_manager: tfds.download.DownloadManager):
     return {'train': self._generate_examples()}
 
-  def _generate_examples(self) -> Iterator[tuple[str, dict[str, Any]]]:
+  def _generate_examples(self) -> Any:
+    if self.options.beam_runner is None:
+      return self._here()
+    return _distribute().Examples(self._order(), self._report_file())
+
+  def _download_and_prepare(self, dl_manager, download_config) -> None:
+    asked, prepare = self.options, super()._download_and_prepare
+    if asked.beam_runner is None:
+      prepare(dl_manager, download_config)
+      return
+    beam = _distribute()
+    settings = beam.settings(asked.beam_runner, asked.beam_options)
+    with beam.errors_of_steps():
+      # TFDS takes runner and options from here alone.
+      prepare(dl_manager, download_config.replace(**settings))
+
+  def _process_pipeline_result(self, pipeline_result: Any) -> None:
+    saved = json.loads(self._report_file().read_text())
+    self._tell(reports.loaded(saved))
+
+  def _here(self) -> Iterator[tuple[str, dict[str, Any]]]:
     report = reports.Report()
     yield from convert.convert(
       self._order(),
@@ -102,6 +124,19 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     self.info.metadata.update(report.metadata())
     for path, reason in report.rejected.items():
       print(f'skipped {path}: {reason}', file=sys.stderr)
-    written = pathlib.Path(self.data_dir) / 'ingest_report.json'
-    written.write_text(json.dumps(report.record(), indent=1) + '\n')
+    record = json.dumps(report.record(), indent=1)
+    self._report_file().write_text(f'{record}\n')
     print(report.summary(), file=sys.stderr)
+
+  def _report_file(self) -> pathlib.Path:
+    return pathlib.Path(self.data_dir) / 'ingest_report.json'
+
+
+def _distribute() -> types.ModuleType:
+  try:
+    return importlib.import_module('tfds_builders.radio_fits.distribute')
+  except ImportError as error:
+    raise ValueError(
+      f'beam_runner needs Apache Beam ({error}). Run: pip install '
+      "'radio_ssl[beam]'"
+    ) from error

@@ -31,6 +31,12 @@ def of_header(name: str, inside: Sequence[tuple[int, float]]) -> 'Report':
   return Report(files={} if inside else {name: {'status': 'not needed'}})
 
 
+def loaded(values: Mapping[str, Any]) -> 'Report':
+  """What `Report.saved` gave."""
+  seen = {name: set(found) for name, found in values['seen'].items()}
+  return Report(**(values | {'seen': seen}))
+
+
 @dataclasses.dataclass
 class Report:
   """What `convert` did; filled in while it runs.
@@ -136,6 +142,13 @@ class Report:
       | {'images': status['accepted'], 'skipped': self.rejected}
       | {name: examples.shared(seen[name]) for name in seen}
     )
+
+  def saved(self) -> dict[str, Any]:
+    """All fields, JSON-ready, as `loaded` takes them."""
+    values = dataclasses.asdict(self)
+    return values | {
+      'seen': {name: sorted(found) for name, found in self.seen.items()}
+    }
 
   def record(self) -> dict[str, Any]:
     """All of it, JSON-ready, as `ingest_report.json` holds it."""
