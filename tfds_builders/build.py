@@ -1,4 +1,4 @@
-"""Prepares a data set, without TensorFlow.
+"""Prepares a data set, without TensorFlow (`--format tfrecord`: with it).
 
   python -m tfds_builders.build NAME [--config C] [--data_dir D] ...
   python -m tfds_builders.build NAME --help
@@ -18,6 +18,7 @@ import dataclasses
 import functools
 import hashlib
 import importlib
+import importlib.util
 import json
 import pathlib
 import shutil
@@ -29,10 +30,11 @@ from typing import Any
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import download_manager
 
-from radio_ssl.data import manifest, pipeline, places
-from tfds_builders import arguments, card
+from radio_ssl.data import examples, manifest, pipeline, places
+from tfds_builders import arguments, card, spill
 
 MISSING = 'missing'
+FORMATS = ('array_record', 'tfrecord')
 _FOLDER = pathlib.Path(__file__).parent
 _BAD_INPUT = (
   ValueError,
@@ -59,6 +61,7 @@ def build(
   manual_dir: str | pathlib.Path | None = None,
   overwrite: bool = False,
   licence: str | None = None,
+  file_format: str | None = None,
   **options: Any,
 ) -> pathlib.Path:
   """Prepares a data set where it is not there yet.
@@ -71,6 +74,8 @@ def build(
     manual_dir: holds files that were fetched by hand.
     overwrite: builds again what is there.
     licence: of the images, for the data card; None for the module's `LICENCE`.
+    file_format: one of FORMATS; None for what is there, else the first. The
+      second is for readers of tf.data; TensorFlow writes it.
     **options: fields of the builder's `Options`, if it has any.
 
   Returns:
@@ -78,9 +83,10 @@ def build(
     <data_dir>/<name>/<config>/<version>.
 
   Raises:
-    ValueError: unknown builder, config or option; bad input; data are there
-      that were built with other options.
+    ValueError: unknown builder, config, option or format; bad input; data are
+      there that were built with other options; no TensorFlow for tfrecord.
   """
+  _check_writable(file_format)
   module = _module(builder)
   make = functools.partial(_make, module, builder, config, data_dir, options)
   made = make()
@@ -88,6 +94,7 @@ def build(
   record = _record(module, options)
   if directory.exists() and not overwrite:
     _check_finished(made)
+    _check_format(made, file_format)
     _check_record(made, record)
     return directory
   if manual_dir is not None and not pathlib.Path(manual_dir).is_dir():
@@ -95,7 +102,7 @@ def build(
   _mention_leftovers(directory)
   with _set_aside(directory) as replaced:
     # A builder that found old data describes those.
-    _prepare(make() if replaced else made, record, manual_dir)
+    _prepare(make() if replaced else made, record, manual_dir, file_format)
   card.write(
     pipeline.open_dataset(directory),
     about=(_FOLDER / builder / 'README.md').read_text(),
@@ -117,14 +124,17 @@ def _prepare(
   made: tfds.core.DatasetBuilder,
   record: dict[str, Any],
   manual_dir: str | pathlib.Path | None,
+  file_format: str | None,
 ) -> None:
   made.info.metadata.update(options=record, options_sha256=_digest(record))
+  if examples.SCALE_FIELD in made.info.features:
+    made.info.metadata['image_unit'] = examples.SCALED_UNIT
   tfds.disable_progress_bar()
   # Standard output is for the directory alone.
-  with contextlib.redirect_stdout(sys.stderr):
+  with contextlib.redirect_stdout(sys.stderr), spill.plain_files():
     # TFDS writes into a folder of another name, and renames it at the end.
     made.download_and_prepare(
-      file_format='array_record',
+      file_format=file_format or FORMATS[0],
       download_config=tfds.download.DownloadConfig(
         manual_dir=None if manual_dir is None else str(manual_dir),
         try_download_gcs=False,
@@ -219,6 +229,29 @@ def _check_finished(made: tfds.core.DatasetBuilder) -> None:
     )
 
 
+def _check_format(
+  made: tfds.core.DatasetBuilder, file_format: str | None
+) -> None:
+  stored = made.info.file_format.value
+  if file_format not in (None, stored):
+    raise ValueError(
+      f'{made.data_dir}: is stored as {stored}, asked for is {file_format}. '
+      'Leave out --format, give --overwrite, or use another name or --data_dir.'
+    )
+
+
+def _check_writable(file_format: str | None) -> None:
+  if file_format not in (None, *FORMATS):
+    raise ValueError(
+      f'No format {file_format!r}; there are: {", ".join(FORMATS)}.'
+    )
+  if file_format == 'tfrecord' and not importlib.util.find_spec('tensorflow'):
+    raise ValueError(
+      '--format tfrecord is written by TensorFlow, which is not here: '
+      "pip install 'radio_ssl[tf]', or leave the flag out."
+    )
+
+
 def _check_record(
   made: tfds.core.DatasetBuilder, record: dict[str, Any]
 ) -> None:
@@ -258,7 +291,7 @@ def parser(builder: str | None = None) -> argparse.ArgumentParser:
   """The flags: those of every builder, and those of one."""
   made = arguments.Parser(
     prog='python -m tfds_builders.build',
-    description='Prepares a data set as array_record shards.',
+    description='Prepares a data set as sharded records.',
     epilog=None if builder else 'NAME --help lists the options of a builder.',
   )
   made.add_argument(
@@ -280,6 +313,13 @@ def parser(builder: str | None = None) -> argparse.ArgumentParser:
   )
   made.add_argument(
     '--licence', help='of the images, for the data card: "CC BY 4.0"'
+  )
+  made.add_argument(
+    '--format',
+    dest='file_format',
+    choices=FORMATS,
+    help='of the shards: tfrecord is for tf.data, and takes the extra "tf" '
+    '(default: what is there, else array_record)',
   )
   made.add_argument(
     '--traceback', action='store_true', help='shows where an error comes from'

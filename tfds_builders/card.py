@@ -15,7 +15,7 @@ import matplotlib.figure
 import numpy as np
 
 import radio_ssl
-from radio_ssl.data import manifest, pipeline, provenance, show
+from radio_ssl.data import examples, manifest, pipeline, provenance, show
 
 _IMAGES = 48
 _UNKNOWN = 'not stated: ask the survey'
@@ -62,16 +62,32 @@ def write(
     '![images drawn by chance](sheet.png)',
     '![where they lie on the sky](sky.png)',
     '',
-    'Opens without the code that built it, and without TensorFlow:',
-    '',
-    '    import tensorflow_datasets as tfds',
-    f"    source = tfds.builder_from_directory('.').as_data_source({first!r})",
+    *_how_to_open(dataset, first),
     '',
     '## About',
     '',
     about.strip(),
   ]
   (folder / 'README.md').write_text('\n'.join(lines) + '\n')
+
+
+def _how_to_open(dataset: pipeline.DataSet, split: str) -> list[str]:
+  read, needs = 'as_data_source', 'and without TensorFlow'
+  if dataset.file_format == 'tfrecord':
+    read, needs = 'as_dataset', 'with TensorFlow'
+  lines = [
+    f'Opens without the code that built it, {needs}:',
+    '',
+    '    import tensorflow_datasets as tfds',
+    f"    source = tfds.builder_from_directory('.').{read}({split!r})",
+  ]
+  if dataset.stored_dtype == 'float16':
+    lines += [
+      '',
+      f'Jy/beam = image * {examples.SCALE_FIELD} + background_jy_beam, in '
+      'float32; with radio_ssl, `radio_ssl.data.pipeline` does it.',
+    ]
+  return lines
 
 
 def _positions(dataset: pipeline.DataSet, split: str) -> np.ndarray:
@@ -83,7 +99,8 @@ def _facts(
   dataset: pipeline.DataSet, metadata: dict[str, Any], sky: dict
 ) -> list[str]:
   geometry = dataset.geometry
-  unit = 'of an 8-bit picture' if geometry.dtype == 'uint8' else 'Jy/beam'
+  units = {'uint8': 'of an 8-bit picture', 'float16': examples.SCALED_UNIT}
+  unit = units.get(dataset.stored_dtype, 'Jy/beam')
   counts = ', '.join(
     f'{n} {split}' for split, n in dataset.num_examples.items()
   )
@@ -91,7 +108,7 @@ def _facts(
     f'- images: {counts}',
     f'- each {geometry.height} x {geometry.width} pixels of '
     f'{_or_varies(geometry.pixel_scale_arcsec)} arcsec, '
-    f'{geometry.dtype}, unit {metadata.get("unit", unit)}; '
+    f'{dataset.stored_dtype}, unit {metadata.get("unit", unit)}; '
     f'beam {_or_varies(geometry.beam_major_arcsec)} arcsec',
   ]
   if dataset.label_names is not None:

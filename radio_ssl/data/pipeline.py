@@ -13,10 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import tensorflow_datasets as tfds
 
-from radio_ssl.data import examples
+from radio_ssl.data import examples, tfrecord
 
 # Cards, reports and sums stand beside these, and tell nothing more.
 _DESCRIPTION = ('dataset_info.json', 'features.json', 'metadata.json')
+_SHARDS = ('.array_record-', '.tfrecord-')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,8 +43,20 @@ class DataSet:
   def _builder(self):
     return tfds.builder_from_directory(self.directory)
 
+  @property
+  def file_format(self) -> str:
+    """'array_record' or 'tfrecord'."""
+    return self._builder.info.file_format.value
+
+  @property
+  def stored_dtype(self) -> str:
+    """Of the images on disk; 'float16' where `source` gives float32."""
+    return _dtype(self._builder.info)
+
   def source(self, split: str):
-    """Random access to the decoded examples of a split or slice of one.
+    """Random access to the examples of a split or slice of one.
+
+    Images are float32 in Jy/beam, also where float16 is stored, or uint8.
 
     Raises:
       ValueError: no such split, or an empty slice.
@@ -55,15 +68,26 @@ class DataSet:
         f'there are: {", ".join(self.num_examples)}.'
       )
     try:
-      source = self._builder.as_data_source(split)
+      source = self._stored(split)
     except ValueError as error:
       # Such as an empty slice, or one that cannot be read.
       raise ValueError(
-        f'{self.directory}: split {split!r} selects nothing: {error}'
+        f'{self.directory}: split {split!r} is empty or damaged: {error}'
       ) from error
+    if self.stored_dtype == 'float16':
+      source = _Restored(source)
     if self.stored_labels is None:
       return source
     return _OfLabels(source, self.stored_labels)
+
+  def _stored(self, split: str):
+    if self.file_format == 'array_record':
+      return self._builder.as_data_source(split)
+    info = self._builder.info
+    pieces = info.splits[split].file_instructions
+    if not pieces:
+      raise ValueError('no examples')
+    return tfrecord.Source(pieces, info.features.deserialize_example_np)
 
   def of_classes(self, names: Sequence[str]) -> 'DataSet':
     """The examples of some classes alone, labelled in the order of `names`.
@@ -92,7 +116,7 @@ class DataSet:
     for path in sorted(self.directory.iterdir()):
       if path.name in _DESCRIPTION:
         digest.update(path.read_bytes())
-      elif '.array_record-' in path.name:
+      elif any(mark in path.name for mark in _SHARDS):
         digest.update(f'{path.name} {path.stat().st_size}\n'.encode())
     return digest.hexdigest()
 
@@ -113,6 +137,7 @@ def open_dataset(directory: str | pathlib.Path) -> DataSet:
       'Build it: python -m tfds_builders.build NAME --data_dir DIR.'
     )
   builder = tfds.builder_from_directory(directory)
+  _check_format(directory, builder.info)
   features = builder.info.features
   image = features['image'] if 'image' in features else None
   if image is None or len(image.shape) != 3 or None in image.shape:
@@ -126,6 +151,14 @@ def open_dataset(directory: str | pathlib.Path) -> DataSet:
       f'{directory}: images have {channels} channels; wanted 1 (total '
       'intensity).'
     )
+  dtype = _dtype(builder.info)
+  if dtype == 'float16':
+    if examples.SCALE_FIELD not in features:
+      raise ValueError(
+        f'{directory}: float16 images of an unknown unit: feature '
+        f'{examples.SCALE_FIELD!r} is missing. Build it again.'
+      )
+    dtype = 'float32'
   metadata = builder.info.metadata or {}
   label = features['label'] if 'label' in features else None
   return DataSet(
@@ -133,7 +166,7 @@ def open_dataset(directory: str | pathlib.Path) -> DataSet:
     geometry=examples.Geometry(
       height=height,
       width=width,
-      dtype=np.dtype(image.np_dtype).name,
+      dtype=dtype,
       pixel_scale_arcsec=metadata.get('pixel_scale_arcsec'),
       beam_major_arcsec=metadata.get('beam_major_arcsec'),
       beam_minor_arcsec=metadata.get('beam_minor_arcsec'),
@@ -145,6 +178,21 @@ def open_dataset(directory: str | pathlib.Path) -> DataSet:
   )
 
 
+def _check_format(directory: pathlib.Path, info) -> None:
+  wanted = [mark.strip('.-') for mark in _SHARDS]
+  if info.file_format.value not in wanted:
+    raise ValueError(
+      f'{directory}: stored as {info.file_format.value}; wanted '
+      f'{" or ".join(wanted)}. Convert it: tfds convert_format '
+      f'--dataset_version_dir={directory} --out_file_format=array_record '
+      '--out_dir=DIR.'
+    )
+
+
+def _dtype(info) -> str:
+  return np.dtype(info.features['image'].np_dtype).name
+
+
 def to_example(index: int, record: Mapping) -> dict[str, np.ndarray]:
   """What the device needs of one record.
 
@@ -153,9 +201,9 @@ def to_example(index: int, record: Mapping) -> dict[str, np.ndarray]:
     record: features as in `radio_ssl.data.examples.features`.
 
   Returns:
-    image [H, W, 1] as stored; background and rms, float32 in the image's unit
-    (0 and 1 for 8-bit pictures, which carry none); index; label where there is
-    one.
+    image [H, W, 1] as `DataSet.source` has it; background and rms, float32 in
+    the image's unit (0 and 1 for 8-bit pictures, which carry none); index;
+    label where there is one.
   """
   image = record['image']
   counts = image.dtype == np.uint8
@@ -168,6 +216,23 @@ def to_example(index: int, record: Mapping) -> dict[str, np.ndarray]:
   if 'label' in record:
     example['label'] = np.int32(record['label'])
   return example
+
+
+class _Restored:
+  """The records of a source with float32 Jy/beam for float16."""
+
+  def __init__(self, source):
+    self._source = source
+
+  def __len__(self):
+    return len(self._source)
+
+  def __getitem__(self, index):
+    return examples.restored(self._source[index])
+
+  def __iter__(self):
+    # Without it Python would wait for an IndexError; TFDS raises another.
+    return map(examples.restored, self._source)
 
 
 class _OfLabels:

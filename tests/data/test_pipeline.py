@@ -132,6 +132,57 @@ def test_eight_bit_pictures_have_no_noise_level(write_dataset):
   assert 'label' not in batch
 
 
+@pytest.fixture
+def halved(write_dataset):
+  """The same examples in float32 and in float16."""
+  splits = {'train': _rows(10), 'test': _rows(3)}
+  return [
+    pipeline.open_dataset(
+      write_dataset(
+        {
+          split: [examples.stored(row, dtype) for row in rows]
+          for split, rows in splits.items()
+        },
+        label_names=['a', 'b'],
+        name=f'of_{dtype}',
+      )
+    )
+    for dtype in ('float32', 'float16')
+  ]
+
+
+def test_readers_of_a_float16_set_see_float32_in_jy_beam(halved):
+  whole, half = halved
+  assert (whole.stored_dtype, half.stored_dtype) == ('float32', 'float16')
+  assert half.geometry == whole.geometry
+  both = [
+    [sorted(d.source(split), key=lambda r: r['name']) for d in (whole, half)]
+    for split in ('train', 'test')
+  ]
+  for records in both:
+    for a, b in zip(*records, strict=True):
+      assert b.keys() == a.keys()
+      assert b['image'].dtype == np.float32
+      np.testing.assert_allclose(b['image'], a['image'], rtol=2**-11)
+  (batch,) = _take(1, half, 'train', batch_size=10, seed=0)
+  assert batch['image'].dtype == np.float32
+  np.testing.assert_allclose(
+    batch['image'][:, 0, 0, 0], batch['rms'] - 1, rtol=2**-11
+  )
+  (record,) = half.of_classes(['b']).source('test')
+  np.testing.assert_allclose(record['image'], 1, rtol=2**-11)
+  assert record['label'] == 0
+
+
+def test_float16_of_an_unknown_unit_is_refused(write_dataset, monkeypatch):
+  with monkeypatch.context() as patch:
+    patch.setattr(examples, 'SCALE_FIELD', 'other')
+    rows = [examples.stored(row, 'float16') for row in _rows(3)]
+    directory = write_dataset({'train': rows}, label_names=['a', 'b'])
+  with pytest.raises(ValueError, match="'image_scale_jy_beam' is missing"):
+    pipeline.open_dataset(directory)
+
+
 def test_fingerprint_changes_with_the_data(write_dataset):
   prints = {
     pipeline.open_dataset(
@@ -150,6 +201,11 @@ def test_missing_data_set_says_how_to_build_it(tmp_path):
 def test_unknown_split_lists_what_there_is(dataset):
   with pytest.raises(ValueError, match=r"'valid'; there are: train, test"):
     dataset.source('valid')
+
+
+def test_an_empty_slice_is_refused(dataset):
+  with pytest.raises(ValueError, match=r"'train\[3:3\]' is empty or damaged"):
+    dataset.source('train[3:3]')
 
 
 def test_batch_larger_than_the_split_is_refused(dataset):

@@ -1,3 +1,5 @@
+import importlib.util
+import json
 import os
 import pathlib
 import signal
@@ -9,7 +11,8 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from tfds_builders import build
+from radio_ssl.data import examples, pipeline
+from tfds_builders import build, check
 from tfds_builders.radio_fits import convert
 
 
@@ -238,6 +241,94 @@ build.main(sys.argv[1:])
 def test_a_missing_manual_dir_is_refused(survey, tmp_path):
   with pytest.raises(ValueError, match='no such folder'):
     build.build('radio_fits', manual_dir=tmp_path / 'nowhere', **survey)
+
+
+def _records(survey, **settings):
+  directory = build.build('radio_fits', **survey, **settings)
+  assert check.check(directory) == 0
+  dataset = pipeline.open_dataset(directory)
+  return dataset, {r['name']: r for r in dataset.source('train')}
+
+
+def test_tf_data_reads_a_tfrecord_build_like_an_array_record_one(survey):
+  pytest.importorskip('tensorflow')
+  written, records = _records(survey, file_format='tfrecord')
+  assert written.file_format == 'tfrecord'
+  card = (written.directory / 'README.md').read_text()
+  assert "builder_from_directory('.').as_dataset('train')" in card
+  assert build.build('radio_fits', **survey) == written.directory
+  with pytest.raises(ValueError, match='as tfrecord, asked for is array_rec'):
+    build.build('radio_fits', file_format='array_record', **survey)
+  builder = tfds.builder_from_directory(written.directory)
+  through_tf = {
+    r['name']: r for r in tfds.as_numpy(builder.as_dataset('train'))
+  }
+  survey = survey | {'data_dir': survey['data_dir'] / 'other'}
+  _, wanted = _records(survey)
+  assert records.keys() == through_tf.keys() == wanted.keys()
+  for name, record in wanted.items():
+    assert record.keys() == through_tf[name].keys()
+    for key, value in record.items():
+      for found in (records[name][key], through_tf[name][key]):
+        np.testing.assert_array_equal(found, value, err_msg=key)
+
+
+def test_tfrecord_without_tensorflow_is_refused_before_any_work(
+  survey, monkeypatch
+):
+  monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
+  monkeypatch.setattr(build, '_module', lambda name: 1 / 0)
+  with pytest.raises(ValueError, match=r"pip install 'radio_ssl\[tf\]'"):
+    build.build('radio_fits', file_format='tfrecord', **survey)
+  assert not survey['data_dir'].exists()
+
+
+def test_an_unknown_format_is_refused(survey, capsys):
+  with pytest.raises(SystemExit) as exit_:
+    build.main(['radio_fits', '--format', 'parquet', *flags(survey)])
+  assert exit_.value.code == 1
+  assert "invalid choice: 'parquet'" in capsys.readouterr().err
+  with pytest.raises(ValueError, match="'parquet'; there are: array_record, "):
+    build.build('radio_fits', file_format='parquet', **survey)
+
+
+def test_another_format_than_the_one_there_is_noticed(survey, monkeypatch):
+  monkeypatch.setattr(importlib.util, 'find_spec', lambda name: name)
+  directory = build.build('radio_fits', **survey)
+  kept = build.build('radio_fits', file_format='array_record', **survey)
+  assert kept == directory
+  with pytest.raises(ValueError, match='as array_record, asked for is tfrec'):
+    build.build('radio_fits', file_format='tfrecord', **survey)
+
+
+def test_a_float16_build_says_so_and_is_sound(survey, monkeypatch):
+  whole, _ = _records(survey)
+  features, convert_ = examples.features, convert.convert
+  monkeypatch.setattr(
+    examples,
+    'features',
+    lambda *shape, **settings: features(*shape, dtype='float16', **settings),
+  )
+  monkeypatch.setattr(
+    convert,
+    'convert',
+    lambda *args, **settings: (
+      (key, examples.stored(example, 'float16'))
+      for key, example in convert_(*args, **settings)
+    ),
+  )
+  half, records = _records(survey | {'name': 'half'})
+  metadata = json.loads((half.directory / 'metadata.json').read_text())
+  assert metadata['image_unit'] == examples.SCALED_UNIT
+  assert 'image_unit' not in json.loads(
+    (whole.directory / 'metadata.json').read_text()
+  )
+  for record in whole.source('train'):
+    found = records[record['name']]['image']
+    rms = record['rms_jy_beam']
+    np.testing.assert_allclose(
+      found, record['image'], rtol=2**-10, atol=rms * 2**-11
+    )
 
 
 def test_building_needs_neither_jax_nor_tensorflow(survey):

@@ -11,7 +11,7 @@ from radio_ssl.data import examples, pipeline
 from tfds_builders import card
 
 
-def _dataset(folder, *, placed=True, **metadata):
+def _dataset(folder, *, placed=True, dtype='float32', **metadata):
   rows = [
     examples.example(
       np.random.default_rng(i).normal(size=(20, 20)).astype(np.float32),
@@ -19,10 +19,13 @@ def _dataset(folder, *, placed=True, **metadata):
       source_file='a.fits',
       ra_deg=10.0 + i if placed else np.nan,
       dec_deg=-5.0 if placed else np.nan,
+      background_jy_beam=0.0,
+      rms_jy_beam=1.0,
       label=i % 2,
     )
     for i in range(5)
   ]
+  rows = [examples.stored(row, dtype) for row in rows]
   directory = testing.write(
     folder,
     {'train': rows[:3], 'test': rows[3:]},
@@ -76,3 +79,11 @@ def test_inputs_are_those_of_the_report(tmp_path):
   path = dataset.directory / 'ingest_report.json'
   path.write_text(json.dumps(report))
   assert '- from 2 files, ' in _card(dataset)
+
+
+def test_float16_is_told_with_the_way_back_to_jy_beam(tmp_path):
+  told = _card(_dataset(tmp_path, dtype='float16'))
+  assert 'float16, unit image_scale_jy_beam above background_jy_beam;' in told
+  back = 'Jy/beam = image * image_scale_jy_beam + background_jy_beam'
+  assert back in told
+  assert back not in _card(_dataset(tmp_path / 'other'))
