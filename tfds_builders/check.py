@@ -5,20 +5,23 @@
 Every file is compared with its SHA-256, every record is decoded and looked at.
 Sources that two splits share are listed, and with `--against` those that two
 data sets share, by footprint; where positions are unknown, images that look the
-same. Exit status: 0 sound; 1 damaged; 2 sound, but something is shared.
+same. With `--images` positions are held against the FITS files. Exit status: 0
+sound; 1 damaged; 2 sound, but something is shared.
 """
 
 import argparse
 import dataclasses
+import functools
 import itertools
 import pathlib
 import sys
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from radio_ssl.data import exclusion, manifest, pipeline
-from tfds_builders import arguments
+from tfds_builders import arguments, round_trip
 
 _SHOWN = 20
 # Correlation above which two images are taken for copies; shifted ones are not
@@ -37,13 +40,19 @@ class Split:
     names: of the sources or tiles.
     sky: [N, 5] RA, Dec, side of the footprint in arcsec, its rotation in
       degrees, size of the source in arcsec; NaN where unknown.
-    thumbs: [N, T] unit vectors of the images' shapes; 0 of an empty one.
+    source: the records.
   """
 
   title: str
   names: list[str]
   sky: np.ndarray
-  thumbs: np.ndarray
+  source: Sequence[Any]
+
+  @functools.cached_property
+  def thumbs(self) -> np.ndarray:
+    """[N, T] unit vectors of the images' shapes; 0 of an empty one."""
+    records = (self.source[n] for n in range(len(self.source)))
+    return np.array([_thumb(record['image'][..., 0]) for record in records])
 
   @property
   def placed(self) -> bool:
@@ -63,14 +72,14 @@ def damage(dataset: pipeline.DataSet) -> Iterator[str]:
 def read(dataset: pipeline.DataSet, split: str, problems: list[str]) -> Split:
   """Decodes every record of a split; appends a line for each kind of fault."""
   faults: dict[str, list[str]] = {}
-  names, sky, thumbs = [], [], []
+  names, sky = [], []
   side_pix = max(dataset.geometry.height, dataset.geometry.width)
-  for record in dataset.source(split):
+  source = dataset.source(split)
+  for record in source:
     name = record['name'].decode()
     for fault in _faults(record, dataset):
       faults.setdefault(fault, []).append(name)
     names.append(name)
-    thumbs.append(_thumb(record['image'][..., 0]))
     sky.append(
       (
         record['ra_deg'],
@@ -92,7 +101,7 @@ def read(dataset: pipeline.DataSet, split: str, problems: list[str]) -> Split:
   ]
   table = np.array(sky, np.float64).reshape(-1, 5)
   title = f'{"/".join(dataset.directory.parts[-3:-1])} {split}'
-  return Split(title, names, table, np.array(thumbs))
+  return Split(title, names, table, source)
 
 
 def _faults(record, dataset: pipeline.DataSet) -> Iterator[str]:
@@ -106,8 +115,6 @@ def _faults(record, dataset: pipeline.DataSet) -> Iterator[str]:
       yield 'no noise level'
     if not np.isfinite(record['background_jy_beam']):
       yield 'no background'
-  elif not image.any():
-    yield 'nothing but zeros'
   ra, dec = record['ra_deg'], record['dec_deg']
   if np.isfinite(ra) != np.isfinite(dec):
     yield 'half a position'
@@ -177,17 +184,28 @@ def _tell_shared(a: Split, b: Split) -> bool:
   return bool(pairs)
 
 
-def check(directory: pathlib.Path, against: Sequence[pathlib.Path] = ()) -> int:
+def check(
+  directory: pathlib.Path,
+  against: Sequence[pathlib.Path] = (),
+  images: str | None = None,
+) -> int:
   """Prints what is found; returns the exit status.
 
+  Args:
+    directory: of a data set.
+    against: other data sets, whose sources it should not show.
+    images: pattern of the FITS files that it was made of, to compare with.
+
   Raises:
-    ValueError: a folder that is no data set.
+    ValueError: a folder that is no data set, or files that cannot be compared.
   """
   damaged, leaks, groups = False, False, []
   for folder in (directory, *against):
     dataset = pipeline.open_dataset(folder)
     problems = list(damage(dataset))
     groups.append([read(dataset, s, problems) for s in dataset.num_examples])
+    if images is not None and folder == directory:
+      problems += round_trip.problems(dataset, images)
     for line in problems:
       print(f'{folder}: {line}')
     damaged |= bool(problems)
@@ -216,9 +234,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     default=(),
     help='other data sets, whose sources it should not show',
   )
+  parser.add_argument(
+    '--images',
+    help="the FITS files that it was made of, 'dir/**/*.fits*': each image is "
+    'compared with what its file has at its position',
+  )
   args = parser.parse_args(argv)
   try:
-    return check(args.directory, args.against)
+    return check(args.directory, args.against, args.images)
   except (ValueError, OSError) as error:
     parser.error(str(error))
 

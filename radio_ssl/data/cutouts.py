@@ -183,7 +183,7 @@ def cutout(
   if field_arcsec is not None:
     scale = field_arcsec / size_pix
   margin = size_pix // 2
-  y, x = _grid(image, ra_deg, dec_deg, size_pix + 2 * margin, scale)
+  y, x = grid(image, ra_deg, dec_deg, size_pix + 2 * margin, scale)
   ratio = scale / image.pixel_scale_arcsec
   frame = resample.sample(image.pixels_jy_beam, y, x, ratio)
   inner = slice(margin, margin + size_pix)
@@ -259,13 +259,32 @@ def _padded(image: fits.Image, y0: int, x0: int, size: int) -> np.ndarray:
   return result
 
 
-def _grid(
-  image: fits.Image, ra_deg: float, dec_deg: float, size: int, scale: float
+def grid(
+  image: fits.Image,
+  ra_deg: float,
+  dec_deg: float,
+  size: int,
+  scale: float,
+  rotation_deg: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
-  """(y, x) in the image of every pixel of a tangent grid: [size, size] each."""
+  """Where the pixels of a tangent grid around a position lie in an image.
+
+  Args:
+    image: with the WCS.
+    ra_deg: ICRS position of the grid's centre.
+    dec_deg: as ra_deg.
+    size: pixels a side.
+    scale: of the grid's pixels in arcsec.
+    rotation_deg: of its columns from the north, north through east.
+
+  Returns:
+    (y, x), [size, size] each, 0-based; NaN where it leaves the projection.
+  """
   half = (size - 1) / 2
   nodes = np.linspace(-half, half, _NODES)
-  east, north = np.meshgrid(-nodes * scale, nodes * scale)
+  left, up = np.meshgrid(-nodes * scale, nodes * scale)
+  sin, cos = np.sin(np.radians(rotation_deg)), np.cos(np.radians(rotation_deg))
+  east, north = left * cos + up * sin, up * cos - left * sin
   ra, dec = _from_tangent(ra_deg, dec_deg, east / 3600, north / 3600)
   x, y = fits.sky_to_pixel(image.wcs, ra, dec)
   if not (np.isfinite(x).all() and np.isfinite(y).all()):

@@ -1,11 +1,14 @@
 """The check finds what was done to a data set, and who is on two sides."""
 
+import pathlib
+
 import numpy as np
 import pytest
 
 from radio_ssl import testing
-from radio_ssl.data import examples, manifest
-from tfds_builders import check
+from radio_ssl.data import examples, fits, manifest, pipeline
+from tfds_builders import build, check, round_trip
+from tfds_builders.radio_fits import testing as fields
 
 
 def _image(seed):
@@ -80,6 +83,52 @@ def test_bad_records_are_counted_and_named(write, changes, told, capsys):
   rows = [*_rows(range(3)), *_rows([7], **changes)]
   assert check.main([str(write({'train': rows}))]) == 1
   assert f'train: 1 images with {told}, such as s7' in capsys.readouterr().out
+
+
+@pytest.fixture
+def survey(tmp_path):
+  """FITS files, and tiles and cutouts of them."""
+  folder = tmp_path / 'images'
+  for name, ra in (('a', 150.0), ('b', 149.965)):
+    fields.write_field(folder / name / 'mosaic.fits', ra)
+  path = fields.write_catalogue(tmp_path / 'c.csv', fields.SOURCES)
+  settings = {'images': f'{folder}/*/*.fits', 'data_dir': tmp_path / 'data'}
+  cut = {'config': 'cutouts', 'catalogue': path, 'size_pix': 24}
+  return settings['images'], {
+    'tiles': build.build('radio_fits', size_pix=30, **settings),
+    'cutouts': build.build('radio_fits', name='cut', **cut, **settings),
+    'regridded': build.build(
+      'radio_fits', name='grid', size_pix=20, field_arcsec=50, **settings
+    ),
+  }
+
+
+@pytest.mark.parametrize('kind', ['tiles', 'cutouts', 'regridded'])
+def test_images_lie_where_their_positions_say(survey, kind, capsys):
+  images, folders = survey
+  assert check.main([str(folders[kind]), '--images', images]) == 0
+  # The same names in other folders, but not that sky.
+  other = pathlib.Path(images).parents[1] / 'b' / '*.fits'
+  assert check.main([str(folders[kind]), '--images', str(other)]) == 1
+  assert 'do not show what the file has' in capsys.readouterr().out
+  with pytest.raises(SystemExit):
+    check.main([str(folders[kind]), '--images', 'nowhere/*.fits'])
+
+
+@pytest.mark.parametrize(
+  'change', [{'dec_deg': 0.5}, {'ra_deg': 0.5}, {'rotation_deg': 90}]
+)
+def test_a_shift_by_half_a_pixel_is_found(survey, change):
+  images, folders = survey
+  dataset = pipeline.open_dataset(folders['tiles'])
+  image = fits.read(images.replace('*/*', 'a/mosaic'))
+  tiles = {t['name']: t for t in dataset.source('train')}
+  tile = tiles[b'a/mosaic.fits#x00030y00030']
+  assert round_trip.likeness(tile, image) > 0.999
+  for key, pixels in change.items():
+    unit = 1 if key == 'rotation_deg' else 1.8 / 3600
+    tile[key] = tile[key] + pixels * unit
+  assert round_trip.likeness(tile, image) < 0.95
 
 
 def test_name_that_comes_twice_is_told(write, capsys):

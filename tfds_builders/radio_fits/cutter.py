@@ -11,6 +11,7 @@ import numpy as np
 from radio_ssl.data import catalogue as catalogues
 from radio_ssl.data import (
   cutouts,
+  examples,
   exclusion,
   fits,
   manifest,
@@ -86,6 +87,7 @@ class Cutter:
     steps: what is done with images first.
     overrides: 'unit', 'beam_arcsec', 'channel', as `fits.opened` takes them.
     labelled: examples get the label of the source.
+    dtype: of their pixels, as they are stored.
   """
 
   shape: shapes.Tiles | shapes.Cutouts
@@ -94,6 +96,7 @@ class Cutter:
   steps: prepare.Steps
   overrides: Mapping[str, Any]
   labelled: bool
+  dtype: str
 
   def find(
     self, path: pathlib.Path
@@ -166,7 +169,7 @@ class Cutter:
     for key, example in make(prepared, task, made.report):
       if self._is_bright(example):
         made.report.count(example)
-        made.examples.append((key, example))
+        made.examples.append((key, examples.stored(example, self.dtype)))
       else:
         made.report.faint += 1
     return made

@@ -12,7 +12,9 @@ MB = 1 << 20
 
 def make(size, sources=None):
   shape = shapes.Tiles(size, size) if sources is None else shapes.Cutouts(size)
-  return cutter.Cutter(shape, sources, None, prepare.Steps(), {}, False)
+  return cutter.Cutter(
+    shape, sources, None, prepare.Steps(), {}, False, 'float32'
+  )
 
 
 @pytest.mark.parametrize('packed', [False, True])

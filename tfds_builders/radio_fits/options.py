@@ -110,6 +110,10 @@ class Options:
     'it',
     float,
   )
+  dtype: str = _option(
+    'float32',
+    'of the stored pixels; float16, in units of the rms, takes half the room',
+  )
   unit: str | None = _option(None, 'taken instead of BUNIT, such as Jy/beam')
   beam_arcsec: float | None = _option(
     None, 'FWHM of a round beam, taken instead of BMAJ and BMIN', float
@@ -154,6 +158,8 @@ class Options:
       value = getattr(self, key)
       if value is not None and not value > 0:
         raise ValueError(f'{key} {value}: wanted more than 0.')
+    if self.dtype not in ('float32', 'float16'):
+      raise ValueError(f'dtype {self.dtype!r}: wanted float32 or float16.')
     if self.overlap not in ('deepest', 'central'):
       raise ValueError(f'overlap {self.overlap!r}: wanted deepest or central.')
     resized = 'field_arcsec source_factor pixel_scale_arcsec'.split()
@@ -190,6 +196,8 @@ class Options:
     values = json.loads(json.dumps(dataclasses.asdict(self)))
     for key in ('workers', 'beam_runner', 'beam_options'):
       del values[key]  # The data are the same.
+    if values['dtype'] == 'float32':
+      del values['dtype']  # Sets from before there was a choice have it.
     for key in ('images', 'catalogue', 'exclude'):
       if values[key] is None:
         continue

@@ -54,6 +54,7 @@ def order(
   exclude: catalogues.Catalogue | None = None,
   skip_bad: bool = False,
   labelled: bool = False,
+  dtype: str = 'float32',
   **overrides: Any,
 ) -> Order:
   """Checks what is asked for.
@@ -68,6 +69,7 @@ def order(
     skip_bad: notes bad files in the report instead of stopping at the first.
     labelled: adds the catalogue's `label` to each example; sources without
       one are left out.
+    dtype: of the pixels in the examples (`examples.stored`).
     **overrides: 'unit', 'beam_arcsec', 'channel', as for `fits.opened`.
 
   Raises:
@@ -99,7 +101,9 @@ def order(
       'and --primary_beam_image.'
     )
   excluded = _exclusion(exclude, report)
-  work = cutter.Cutter(shape, catalogue, excluded, steps, overrides, labelled)
+  work = cutter.Cutter(
+    shape, catalogue, excluded, steps, overrides, labelled, dtype
+  )
   return Order(files, work, skip_bad, report)
 
 

@@ -46,7 +46,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       labels = sorted(set(sources.label))
     size = self.options.size_pix
     return self.dataset_info_from_configs(
-      features=examples.features(size, size, label_names=labels),
+      features=examples.features(
+        size, size, dtype=self.options.dtype, label_names=labels
+      ),
       metadata=tfds.core.MetadataDict(),
     )
 
@@ -114,6 +116,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       exclude=self._excluded(),
       skip_bad=asked.skip_bad,
       labelled=asked.labelled,
+      dtype=asked.dtype,
       unit=asked.unit,
       beam_arcsec=asked.beam_arcsec,
       channel=asked.channel,

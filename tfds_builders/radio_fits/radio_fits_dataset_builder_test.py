@@ -7,7 +7,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from radio_ssl.data import catalogue as catalogues
-from radio_ssl.data import fits
+from radio_ssl.data import fits, pipeline
 from tfds_builders import build
 from tfds_builders.radio_fits import assemble, convert, cutter, shapes, testing
 from tfds_builders.radio_fits import order as orders
@@ -201,6 +201,29 @@ def test_faint_images_are_left_out_and_counted(survey, tmp_path):
   assert metadata['faint'] > 0 and len(examples) > 3
   for example in examples.values():
     assert example['image'].max() > 8 * RMS
+
+
+def test_half_the_room_holds_the_same_pixels(survey, tmp_path):
+  path = write_catalogue(tmp_path / 'c.csv', SOURCES)
+  settings = survey | {'config': 'cutouts', 'catalogue': path, 'size_pix': 40}
+  found = []
+  for dtype in ('float32', 'float16'):
+    settings |= {'data_dir': tmp_path / dtype}
+    directory = build.build('radio_fits', dtype=dtype, **settings)
+    dataset = pipeline.open_dataset(directory)
+    assert dataset.stored_dtype == dtype
+    found.append({e['name']: e for e in dataset.source('train')})
+    report = json.loads((directory / 'ingest_report.json').read_text())
+    assert report['counts']['pixel_scale_arcsec'] == 1.8
+  whole, half = found
+  assert list(whole) == list(half)
+  for name, example in half.items():
+    assert example['image'].dtype == np.float32
+    np.testing.assert_allclose(
+      example['image'], whole[name]['image'], rtol=6e-4, atol=1e-3 * RMS
+    )
+  with pytest.raises(ValueError, match="built with dtype='float16'"):
+    build.build('radio_fits', **settings)
 
 
 def test_order_does_not_depend_on_where_the_files_lie(survey, tmp_path):

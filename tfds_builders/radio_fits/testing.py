@@ -47,7 +47,7 @@ def write_field(path: pathlib.Path, ra: float, **cards: Any) -> pathlib.Path:
     x0, y0 = fits.sky_to_pixel(wcs, source_ra, source_dec)
     r2 = (x - x0) ** 2 + (y - y0) ** 2
     pixels += 0.05 * np.exp(-r2 / (2 * (3 / 2.3548) ** 2))
-  path.parent.mkdir(exist_ok=True)
+  path.parent.mkdir(exist_ok=True, parents=True)
   data = pixels.astype(np.float32)
   astropy.io.fits.PrimaryHDU(data, header).writeto(path)
   return path
