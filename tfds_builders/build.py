@@ -92,10 +92,18 @@ def build(
   made = make()
   directory = pathlib.Path(made.data_dir)
   record = _record(module, options)
+  finish = functools.partial(
+    _finish,
+    about=_FOLDER / builder / 'README.md',
+    licence=licence or getattr(module, 'LICENCE', None),
+  )
   if directory.exists() and not overwrite:
     _check_finished(made)
     _check_format(made, file_format)
     _check_record(made, record)
+    if not (directory / manifest.NAME).exists():
+      # A build was stopped after TFDS had done its part.
+      finish(directory)
     return directory
   if manual_dir is not None and not pathlib.Path(manual_dir).is_dir():
     raise ValueError(f'{manual_dir}: no such folder. Correct --manual_dir.')
@@ -103,14 +111,21 @@ def build(
   with _set_aside(directory) as replaced:
     # A builder that found old data describes those.
     _prepare(make() if replaced else made, record, manual_dir, file_format)
+    finish(directory)
+  return directory
+
+
+def _finish(
+  directory: pathlib.Path, *, about: pathlib.Path, licence: str | None
+) -> None:
+  """Writes the data card and, last of all, the sums."""
   card.write(
     pipeline.open_dataset(directory),
-    about=(_FOLDER / builder / 'README.md').read_text(),
-    licence=licence or getattr(module, 'LICENCE', None),
+    about=about.read_text(),
+    licence=licence,
     command=_command(),
   )
   manifest.write(directory)
-  return directory
 
 
 def _command() -> list[str]:
@@ -155,6 +170,8 @@ def _set_aside(directory: pathlib.Path) -> Iterator[bool]:
   try:
     yield True
   except BaseException:
+    if directory.exists():
+      shutil.rmtree(directory)
     aside.rename(directory)
     raise
   shutil.rmtree(aside)
@@ -279,6 +296,13 @@ def _check_record(
 
 
 def _mention_leftovers(directory: pathlib.Path) -> None:
+  replaced = directory.with_name(f'replaced.{directory.name}')
+  if replaced.exists():
+    print(
+      f'{replaced}: older data that a stopped build was to replace; remove it, '
+      f'or rename it to {directory.name} to have it back.',
+      file=sys.stderr,
+    )
   for path in sorted(directory.parent.glob(f'*incomplete*{directory.name}*')):
     print(
       f'{path}: left by a build that was stopped, or that runs now; remove it '
@@ -359,7 +383,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     del settings['traceback']
     print(build(settings.pop('builder'), **settings))
   except KeyboardInterrupt:
-    print('stopped; nothing was kept', file=sys.stderr)
+    print('stopped; the same command begins again', file=sys.stderr)
     return 130
   except _BAD_INPUT as error:
     if show:

@@ -12,7 +12,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from radio_ssl.data import examples, pipeline
-from tfds_builders import build, check
+from tfds_builders import build, card, check
 from tfds_builders.radio_fits import convert
 
 
@@ -210,7 +210,8 @@ def test_half_a_copy_is_not_taken_for_a_data_set(survey):
   assert shard.is_file()
 
 
-def test_a_killed_build_leaves_nothing_that_opens(survey, capsys):
+@pytest.mark.parametrize('workers', [1, 2])
+def test_a_killed_build_leaves_nothing_that_opens(survey, capsys, workers):
   program = """
 import os, signal, sys
 from tfds_builders import build
@@ -222,10 +223,16 @@ def killed(*args, **settings):
       os.kill(os.getpid(), signal.SIGKILL)
     yield example
 convert.convert = killed
-build.main(sys.argv[1:])
+if __name__ == '__main__':
+  build.main(sys.argv[1:])
 """
+  script = survey['data_dir'].parent / 'killed.py'
+  script.write_text(program)
   done = subprocess.run(
-    [sys.executable, '-c', program, 'radio_fits', *flags(survey)],
+    [
+      *(sys.executable, script, 'radio_fits', *flags(survey)),
+      f'--workers={workers}',
+    ],
     capture_output=True,
     cwd=pathlib.Path(build.__file__).parents[1],
   )
@@ -236,6 +243,28 @@ build.main(sys.argv[1:])
   directory = build.build('radio_fits', **survey)
   assert len(tfds.builder_from_directory(directory).as_data_source('train'))
   assert 'left by a build that was stopped' in capsys.readouterr().err
+
+
+def test_card_and_sums_of_a_build_stopped_late_are_made_up_for(
+  survey, monkeypatch
+):
+  def stopped(*args, **settings):
+    raise KeyboardInterrupt
+
+  with monkeypatch.context() as patch:
+    patch.setattr(card, 'write', stopped)
+    with pytest.raises(KeyboardInterrupt):
+      build.build('radio_fits', **survey)
+  directory = build.build('radio_fits', **survey)
+  assert (directory / 'README.md').is_file()
+  assert check.check(directory) == 0
+  # Old data are given up only for whole ones.
+  old = {p.name: p.read_bytes() for p in directory.iterdir()}
+  with monkeypatch.context() as patch:
+    patch.setattr(card, 'write', stopped)
+    with pytest.raises(KeyboardInterrupt):
+      build.build('radio_fits', overwrite=True, **survey)
+  assert {p.name: p.read_bytes() for p in directory.iterdir()} == old
 
 
 def test_a_missing_manual_dir_is_refused(survey, tmp_path):
@@ -301,23 +330,9 @@ def test_another_format_than_the_one_there_is_noticed(survey, monkeypatch):
     build.build('radio_fits', file_format='tfrecord', **survey)
 
 
-def test_a_float16_build_says_so_and_is_sound(survey, monkeypatch):
+def test_a_float16_build_says_so_and_is_sound(survey):
   whole, _ = _records(survey)
-  features, convert_ = examples.features, convert.convert
-  monkeypatch.setattr(
-    examples,
-    'features',
-    lambda *shape, **settings: features(*shape, dtype='float16', **settings),
-  )
-  monkeypatch.setattr(
-    convert,
-    'convert',
-    lambda *args, **settings: (
-      (key, examples.stored(example, 'float16'))
-      for key, example in convert_(*args, **settings)
-    ),
-  )
-  half, records = _records(survey | {'name': 'half'})
+  half, records = _records(survey | {'name': 'half'}, dtype='float16')
   metadata = json.loads((half.directory / 'metadata.json').read_text())
   assert metadata['image_unit'] == examples.SCALED_UNIT
   assert 'image_unit' not in json.loads(
