@@ -6,7 +6,8 @@ Every file is compared with its SHA-256, every record is decoded and looked at.
 Sources that two splits share are listed, and with `--against` those that two
 data sets share, by footprint; where positions are unknown, images that look the
 same. With `--images` positions are held against the FITS files. Exit status: 0
-sound; 1 damaged; 2 sound, but something is shared.
+sound; 1 damaged; 2 sound, but something is shared; 3 sound, but nobody can know
+what is shared.
 """
 
 import argparse
@@ -23,6 +24,7 @@ import numpy as np
 from radio_ssl.data import exclusion, manifest, pipeline
 from tfds_builders import arguments, round_trip
 
+SOUND, DAMAGED, SHARED, UNKNOWN = range(4)
 _SHOWN = 20
 # Correlation above which two images are taken for copies; shifted ones are not
 # found.
@@ -41,23 +43,35 @@ class Split:
     sky: [N, 5] RA, Dec, side of the footprint in arcsec, its rotation in
       degrees, size of the source in arcsec; NaN where unknown.
     source: the records.
+    numbers: [N] which of them these are.
   """
 
   title: str
   names: list[str]
   sky: np.ndarray
   source: Sequence[Any]
+  numbers: np.ndarray
 
   @functools.cached_property
   def thumbs(self) -> np.ndarray:
     """[N, T] unit vectors of the images' shapes; 0 of an empty one."""
-    records = (self.source[n] for n in range(len(self.source)))
+    records = (self.source[int(n)] for n in self.numbers)
     return np.array([_thumb(record['image'][..., 0]) for record in records])
 
-  @property
-  def placed(self) -> bool:
-    """Whether every image has a position and a footprint."""
-    return bool(np.isfinite(self.sky[:, :3]).all())
+  def by_place(self) -> tuple['Split', 'Split']:
+    """Those with a position and a footprint, and those without."""
+    placed = np.isfinite(self.sky[:, :3]).all(axis=1)
+    return self._take(placed), self._take(~placed)
+
+  def _take(self, wanted: np.ndarray) -> 'Split':
+    numbers = np.flatnonzero(wanted)
+    return Split(
+      self.title,
+      [self.names[n] for n in numbers],
+      self.sky[numbers],
+      self.source,
+      self.numbers[numbers],
+    )
 
 
 def damage(dataset: pipeline.DataSet) -> Iterator[str]:
@@ -101,7 +115,7 @@ def read(dataset: pipeline.DataSet, split: str, problems: list[str]) -> Split:
   ]
   table = np.array(sky, np.float64).reshape(-1, 5)
   title = f'{"/".join(dataset.directory.parts[-3:-1])} {split}'
-  return Split(title, names, table, source)
+  return Split(title, names, table, source, np.arange(len(names)))
 
 
 def _faults(record, dataset: pipeline.DataSet) -> Iterator[str]:
@@ -142,14 +156,21 @@ def _thumb(image: np.ndarray) -> np.ndarray:
 def shared(a: Split, b: Split) -> list[tuple[str, str]]:
   """Pairs (image of `a`, source of `b`) that must not be on two sides.
 
-  By footprint where all positions are known: the image, grown by 30 arcsec or
+  By footprint where both positions are known: the image, grown by 30 arcsec or
   half the source's size, holds the source (`radio_ssl.data.exclusion`). Else by
-  what the images look like.
+  what the images look like, as far as the two sets have one size.
   """
-  return _by_position(a, b) if a.placed and b.placed else _by_look(a, b)
+  (a_placed, a_other), (b_placed, b_other) = a.by_place(), b.by_place()
+  return [
+    *_by_position(a_placed, b_placed),
+    *_by_look(a_other, b),
+    *_by_look(a_placed, b_other),
+  ]
 
 
 def _by_position(a: Split, b: Split) -> list[tuple[str, str]]:
+  if not (a.names and b.names):
+    return []
   ra, dec, _, _, size = b.sky.T
   at, source = exclusion.Exclusion(ra, dec, size).pairs(
     a.sky[:, 0], a.sky[:, 1], field_arcsec=a.sky[:, 2], rotation_deg=a.sky[:, 3]
@@ -158,7 +179,7 @@ def _by_position(a: Split, b: Split) -> list[tuple[str, str]]:
 
 
 def _by_look(a: Split, b: Split) -> list[tuple[str, str]]:
-  if a.thumbs.shape[1] != b.thumbs.shape[1]:
+  if not (a.names and b.names) or a.thumbs.shape[1] != b.thumbs.shape[1]:
     return []
   found = []
   for first in range(0, len(a.thumbs), _AT_ONCE):
@@ -167,21 +188,30 @@ def _by_look(a: Split, b: Split) -> list[tuple[str, str]]:
   return found
 
 
-def _tell_shared(a: Split, b: Split) -> bool:
+def _tell_shared(a: Split, b: Split) -> int:
+  """Prints it; returns the exit status that it asks for."""
   pairs = shared(a, b)
-  how = 'show a source of'
-  if not (a.placed and b.placed):
-    how = 'look like one of'
-    if a.thumbs.shape[1] != b.thumbs.shape[1]:
-      print(f'{a.title}, {b.title}: overlap unknown: no positions, other sizes')
-      return False
+  (a_placed, a_other), (b_placed, b_other) = a.by_place(), b.by_place()
+  other = len(a_other.names) + len(b_other.names)
+  how = [
+    *(['show a source of'] if a_placed.names and b_placed.names else []),
+    *(['look like one of'] if other else []),
+  ]
   images = len({image for image, _ in pairs})
-  print(f'{a.title}: {images} of {len(a.names)} images {how} {b.title}')
+  print(
+    f'{a.title}: {images} of {len(a.names)} images {", or ".join(how)} {b.title}'
+  )
   for image, source in pairs[:_SHOWN]:
     print(f'  {image}  {source}')
   if len(pairs) > _SHOWN:
     print(f'  ... and {len(pairs) - _SHOWN} more pairs')
-  return bool(pairs)
+  if other and a.thumbs.shape[1] != b.thumbs.shape[1]:
+    print(
+      f'{a.title}, {b.title}: overlap unknown: {other} images have no '
+      'position, and the images of the two are of other sizes'
+    )
+    return SHARED if pairs else UNKNOWN
+  return SHARED if pairs else SOUND
 
 
 def check(
@@ -199,7 +229,7 @@ def check(
   Raises:
     ValueError: a folder that is no data set, or files that cannot be compared.
   """
-  damaged, leaks, groups = False, False, []
+  damaged, groups = False, []
   for folder in (directory, *against):
     dataset = pipeline.open_dataset(folder)
     problems = list(damage(dataset))
@@ -214,9 +244,11 @@ def check(
   pairs = list(itertools.permutations(groups[0], 2))
   for other in groups[1:]:
     pairs += itertools.product(groups[0], other)
-  for a, b in pairs:
-    leaks |= _tell_shared(a, b)
-  return 1 if damaged else 2 if leaks else 0
+  found = {_tell_shared(a, b) for a, b in pairs}
+  if damaged:
+    return DAMAGED
+  # A leak that is known is worse than one that may be.
+  return next((s for s in (SHARED, UNKNOWN) if s in found), SOUND)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -158,6 +158,27 @@ def test_sources_of_another_set_are_listed(write, capsys):
   assert '  s4  s4' in told.splitlines()
 
 
+def test_one_image_without_position_hides_no_leak(write, capsys):
+  lost = _rows([30], placed=False)
+  folder = write({'train': [*_rows(range(6)), *lost], 'test': _rows([3, 9])})
+  assert check.main([str(folder)]) == check.SHARED
+  told = capsys.readouterr().out
+  assert 'train: 1 of 7 images show a source of, or look like one of' in told
+  assert 's3  s3' in told
+  # Its copy is found by its look, on whichever side it lacks the position.
+  copy = _rows([3], placed=False)
+  folder = write({'train': _rows(range(6)), 'test': copy}, name='other')
+  assert check.main([str(folder)]) == check.SHARED
+  assert 's3  s3' in capsys.readouterr().out
+
+
+def test_overlap_that_nobody_can_know_has_its_own_status(write, tmp_path):
+  folder = write({'train': [*_rows(range(4)), *_rows([9], placed=False)]})
+  image = np.ones((24, 24), np.float32)
+  other = write({'train': _rows([20], image=image)}, name='other')
+  assert check.main([str(folder), '--against', str(other)]) == check.UNKNOWN
+
+
 def test_without_positions_images_that_look_the_same_are_listed(write, capsys):
   folder = write({'train': _rows(range(40), placed=False)})
   noisy = _image(7) * 3 + np.random.default_rng(0).normal(size=(40, 40)) * 1e-5
