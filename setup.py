@@ -50,9 +50,11 @@ setuptools.setup(
   extras_require={
     'beam': ['apache-beam>=2.60,<3'],
     'bench': ['torch>=2.13,<3'],
+    'rgz': ['astroquery>=0.4.8,<0.5'],
     'tensorboard': ['tensorboardX>=2.6,<3'],
     'test': [
       'apache-beam>=2.60,<3',
+      'astroquery>=0.4.8,<0.5',
       'pytest>=8.3,<10',
       'pytest-timeout>=2.3,<3',
       'ruff>=0.9,<1',

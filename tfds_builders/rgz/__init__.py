@@ -1,0 +1,1 @@
+"""Radio Galaxy Zoo: sources of FIRST, by their components and peaks."""
