@@ -15,6 +15,12 @@ import scipy.interpolate
 
 from radio_ssl.data import fits, resample
 
+# Pixels whose sides differ by less than this are squares, and those this near
+# to the image's pixel scale have that.
+_SQUARE = 0.95
+# Steps between nodes of one grid differ by less, unless a seam of the map lies
+# between them.
+_TORN = 3.0
 # The grid of a cutout is found exactly on this many nodes a side.
 _NODES = 9
 
@@ -29,9 +35,12 @@ class Cutout:
       noise estimates; on the same pixel scale.
     ra_deg: ICRS position of the centre, pixel ((W - 1) / 2, (H - 1) / 2).
     dec_deg: as ra_deg.
-    pixel_scale_arcsec: side of a pixel.
+    pixel_scale_arcsec: side of a pixel; of whole pixels far from where their
+      image has its scale, the mean of the two sides there.
     rotation_deg: of the columns from the north, north through east.
     corner: (y, x) of a tile's first pixel in its image; None for cutouts.
+    stretch: longer side of the central pixel over pixel_scale_arcsec.
+    squeeze: shorter side over the longer one.
   """
 
   pixels_jy_beam: np.ndarray
@@ -41,11 +50,18 @@ class Cutout:
   pixel_scale_arcsec: float
   rotation_deg: float = 0.0
   corner: tuple[int, int] | None = None
+  stretch: float = 1.0
+  squeeze: float = 1.0
 
   @property
   def field_arcsec(self) -> float:
-    """Side on the sky."""
-    return len(self.pixels_jy_beam) * self.pixel_scale_arcsec
+    """Side on the sky, the longer one."""
+    return len(self.pixels_jy_beam) * self.pixel_scale_arcsec * self.stretch
+
+  @property
+  def is_square(self) -> bool:
+    """Whether its pixels are, and lie on the sky at all."""
+    return self.squeeze > _SQUARE
 
 
 def tile_corners(length: int, size: int, stride: int) -> list[int]:
@@ -79,6 +95,7 @@ def tiles(
   stride: int,
   max_missing: float = 0.1,
   rows: Sequence[int] | None = None,
+  columns: Sequence[int] | None = None,
 ) -> Iterator[Cutout]:
   """Sliding-window tiles in the image's own pixels, from the first row up.
 
@@ -88,69 +105,85 @@ def tiles(
     stride: step between tiles in pixels; `tile_corners` tells the edge rule.
     max_missing: tiles with a larger fraction of NaN pixels are left out.
     rows: first rows of the wanted ones; None for all that there are.
+    columns: first columns of the wanted ones; None for all.
 
   Yields:
     Tiles with the orientation of the image; mirrored where the image has east
     on the right.
   """
   height, width = image.pixels_jy_beam.shape
-  across = tile_corners(width, size, stride)
-  around = size // 2
   if rows is None:
     rows = tile_corners(height, size, stride)
-  for y in rows if across else []:
+  if columns is None:
+    columns = tile_corners(width, size, stride)
+  if not columns:
+    return
+  around = size // 2
+  left = max(0, min(columns) - around)
+  right = max(columns) + size + around
+  for y in rows:
     first = max(0, y - around)
     # One row of tiles at a time: the image may be larger than the memory.
-    band = image.pixels_jy_beam[first : y + size + around, :]
+    band = image.pixels_jy_beam[first : y + size + around, left:right]
     inner = band[y - first : y - first + size]
     missing = np.isnan(inner).sum(axis=0)
     kept = [
       x
-      for x in across
-      if missing[x : x + size].sum() <= max_missing * size * size
+      for x in columns
+      if missing[x - left :][:size].sum() <= max_missing * size * size
     ]
-    if kept:
-      yield from _row_of_tiles(image, band, inner, y, kept)
+    for x, place in zip(kept, _places(image, kept, y, size), strict=True):
+      yield Cutout(
+        pixels_jy_beam=inner[:, x - left :][:, :size][
+          :, :: _step(image)
+        ].copy(),
+        surroundings_jy_beam=band[
+          :, max(0, x - left - around) : x - left + size + around
+        ],
+        corner=(y, x),
+        **place,
+      )
 
 
-def _row_of_tiles(
-  image: fits.Image,
-  band: np.ndarray,
-  inner: np.ndarray,
-  y: int,
-  corners: list[int],
-) -> Iterator[Cutout]:
-  """Tiles at (y, corners), of rows `inner`; noise may look at all of `band`."""
-  size = len(inner)
-  xs = np.array(corners, float) + (size - 1) / 2
-  ys = np.full(len(corners), y + (size - 1) / 2)
+def _step(image: fits.Image) -> int:
+  """-1 where columns must be turned round to have the east on the left."""
+  return -1 if np.linalg.det(image.wcs.pixel_scale_matrix) > 0 else 1
+
+
+def _places(
+  image: fits.Image, x: Sequence[int], y: Sequence[int] | int, size: int
+) -> list[dict[str, float]]:
+  """What a `Cutout` of whole pixels tells of its place, by its first pixels."""
+  half = (size - 1) / 2
+  xs, ys = np.broadcast_arrays(np.asarray(x, float) + half, np.add(y, half))
   ras, decs = fits.pixel_to_sky(image.wcs, xs, ys)
-  rotations = _rotations_deg(image, xs, ys, ras, decs)
-  step = -1 if np.linalg.det(image.wcs.pixel_scale_matrix) > 0 else 1
-  for x, ra, dec, rotation in zip(corners, ras, decs, rotations, strict=True):
-    columns = slice(max(0, x - size // 2), x + size + size // 2)
-    yield Cutout(
-      pixels_jy_beam=inner[:, x : x + size][:, ::step].copy(),
-      surroundings_jy_beam=band[:, columns],
-      ra_deg=float(ra),
-      dec_deg=float(dec),
-      pixel_scale_arcsec=image.pixel_scale_arcsec,
-      rotation_deg=float(rotation),
-      corner=(y, x),
+  here, up, right = (
+    astropy.coordinates.SkyCoord(*at, unit='deg')
+    for at in (
+      (ras, decs),
+      fits.pixel_to_sky(image.wcs, xs, ys + 1),
+      fits.pixel_to_sky(image.wcs, xs + 1, ys),
     )
-
-
-def _rotations_deg(
-  image: fits.Image,
-  xs: np.ndarray,
-  ys: np.ndarray,
-  ras: np.ndarray,
-  decs: np.ndarray,
-) -> np.ndarray:
-  """Position angles of the columns at some pixels."""
-  here = astropy.coordinates.SkyCoord(ras, decs, unit='deg')
-  up = fits.pixel_to_sky(image.wcs, xs, ys + 1)
-  return here.position_angle(astropy.coordinates.SkyCoord(*up, unit='deg')).deg
+  )
+  sides = np.stack([here.separation(at).arcsec for at in (up, right)])
+  longer, shorter = sides.max(axis=0), sides.min(axis=0)
+  scales = np.sqrt(longer * shorter)
+  nominal = image.pixel_scale_arcsec
+  near = np.abs(np.log(scales / nominal)) < -np.log(_SQUARE)
+  scales = np.where(near, nominal, scales)
+  columns = {
+    'ra_deg': ras,
+    'dec_deg': decs,
+    'pixel_scale_arcsec': scales,
+    'rotation_deg': here.position_angle(up).deg,
+    'stretch': np.maximum(longer / scales, 1),
+    # NaN off the sky, which is no square.
+    'squeeze': shorter / longer,
+  }
+  return [
+    dict(zip(columns, map(float, values), strict=True))
+    for values in zip(*columns.values(), strict=True)
+  ]
 
 
 def cutout(
@@ -184,6 +217,10 @@ def cutout(
     scale = field_arcsec / size_pix
   margin = size_pix // 2
   y, x = grid(image, ra_deg, dec_deg, size_pix + 2 * margin, scale)
+  if np.isnan(y).any():
+    # The edge of the projection may leave the cutout itself whole.
+    margin = 0
+    y, x = grid(image, ra_deg, dec_deg, size_pix, scale)
   ratio = scale / image.pixel_scale_arcsec
   frame = resample.sample(image.pixels_jy_beam, y, x, ratio)
   inner = slice(margin, margin + size_pix)
@@ -226,21 +263,16 @@ def crops(
   first_x, first_y = (
     np.rint(np.where(off, -1e6, at) - half).astype(int) for at in (x, y)
   )
-  xs, ys = first_x + half, first_y + half
-  ras, decs = fits.pixel_to_sky(image.wcs, xs, ys)
-  rotations = _rotations_deg(image, xs, ys, ras, decs)
-  step = -1 if np.linalg.det(image.wcs.pixel_scale_matrix) > 0 else 1
+  places = _places(image, first_x, first_y, size_pix)
+  step = _step(image)
   margin = size_pix // 2 if surroundings else 0
-  for n, (x0, y0) in enumerate(zip(first_x, first_y, strict=True)):
+  for x0, y0, place in zip(first_x, first_y, places, strict=True):
     frame = _padded(image, y0 - margin, x0 - margin, size_pix + 2 * margin)
     inner = frame[margin : margin + size_pix, margin : margin + size_pix]
     yield Cutout(
       pixels_jy_beam=inner[:, ::step].copy() if margin else inner[:, ::step],
       surroundings_jy_beam=frame,
-      ra_deg=float(ras[n]),
-      dec_deg=float(decs[n]),
-      pixel_scale_arcsec=image.pixel_scale_arcsec,
-      rotation_deg=float(rotations[n]),
+      **place,
     )
 
 
@@ -278,7 +310,8 @@ def grid(
     rotation_deg: of its columns from the north, north through east.
 
   Returns:
-    (y, x), [size, size] each, 0-based; NaN where it leaves the projection.
+    (y, x), [size, size] each, 0-based; all NaN where a part of it is off the
+    projection, or beyond a seam of it.
   """
   half = (size - 1) / 2
   nodes = np.linspace(-half, half, _NODES)
@@ -287,7 +320,9 @@ def grid(
   east, north = left * cos + up * sin, up * cos - left * sin
   ra, dec = _from_tangent(ra_deg, dec_deg, east / 3600, north / 3600)
   x, y = fits.sky_to_pixel(image.wcs, ra, dec)
-  if not (np.isfinite(x).all() and np.isfinite(y).all()):
+  steps = [np.hypot(np.diff(x, axis=n), np.diff(y, axis=n)) for n in (0, 1)]
+  torn = any((step > _TORN * np.median(step)).any() for step in steps)
+  if torn or not (np.isfinite(x).all() and np.isfinite(y).all()):
     return np.full((size, size), np.nan), np.full((size, size), np.nan)
   # The map is smooth: a cubic through 9 x 9 nodes is exact to far below a
   # hundredth of a pixel, and 1000 times cheaper than the map itself.

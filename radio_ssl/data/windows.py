@@ -38,11 +38,13 @@ class Statistics:
     measured: fraction that holds a measurement.
     zeros: fraction in areas of exact zeros, which are not measured.
     brightest: largest absolute value in Jy/beam; NaN without measurements.
+    lowest: value in Jy/beam, likewise.
   """
 
   measured: float
   zeros: float
   brightest: float
+  lowest: float = float('nan')
 
 
 class Windows:
@@ -70,7 +72,7 @@ class Windows:
 
   def statistics(self) -> Statistics:
     """Looks at all of it once, some rows at a time."""
-    finite, measured, brightest = 0, 0, np.nan
+    finite, measured, brightest, lowest = 0, 0, np.nan, np.nan
     for row in range(0, self.shape[0], _ROWS_AT_ONCE):
       index = slice(row, row + _ROWS_AT_ONCE), slice(None)
       outer, inner = self._with_halo(index)
@@ -80,13 +82,14 @@ class Windows:
       part = pixels[inner]
       measured += np.isfinite(part).sum()
       # fmax and fmin pass over NaN; of NaN alone they are NaN.
-      peak = max(np.fmax.reduce(part, None), -np.fmin.reduce(part, None))
-      brightest = np.fmax(brightest, peak)
+      lowest = np.fmin(lowest, np.fmin.reduce(part, None))
+      brightest = np.fmax(brightest, np.fmax.reduce(np.abs(part), None))
     size = self.shape[0] * self.shape[1]
     return Statistics(
       float(measured / size),
       float((finite - measured) / size),
       float(brightest),
+      float(lowest),
     )
 
   def _with_halo(

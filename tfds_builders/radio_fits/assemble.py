@@ -3,11 +3,16 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import astropy.coordinates
+import astropy.units as u
+import astropy.wcs.utils
 import numpy as np
 
 from radio_ssl.data import catalogue as catalogues
 from radio_ssl.data import cutouts, examples, fits, noise
 from tfds_builders.radio_fits import prepare
+
+_SAME_NORTH_DEG = 0.5
 
 
 def inside(
@@ -64,11 +69,25 @@ def example(
     rotation_deg=piece.rotation_deg,
     beam_major_arcsec=image.beam.major_arcsec,
     beam_minor_arcsec=image.beam.minor_arcsec,
-    beam_pa_deg=image.beam.pa_deg,
+    beam_pa_deg=_beam_pa_deg(image, piece),
     background_jy_beam=background,
     rms_jy_beam=rms,
     **known,
   )
+
+
+def _beam_pa_deg(image: fits.Image, piece: cutouts.Cutout) -> float:
+  """The beam's angle from the ICRS north; headers count from their own."""
+  frame = astropy.wcs.utils.wcs_to_celestial_frame(image.wcs)
+  here = astropy.coordinates.SkyCoord(piece.ra_deg, piece.dec_deg, unit='deg')
+  own = here.transform_to(frame).represent_as('unitspherical')
+  up = astropy.coordinates.SkyCoord(
+    own.lon, own.lat + 1 * u.arcsec, frame=frame
+  )
+  turn = here.position_angle(up.icrs).deg
+  # FK5 is turned by less than beams are known to.
+  turn = 0.0 if min(turn, 360 - turn) < _SAME_NORTH_DEG else turn
+  return float((image.beam.pa_deg + turn + 90) % 180 - 90)
 
 
 def background_and_rms(

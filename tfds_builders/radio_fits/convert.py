@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from radio_ssl.data import fits
-from tfds_builders.radio_fits import cutter, plan, pool
+from tfds_builders.radio_fits import cutter, kept, plan, pool
 from tfds_builders.radio_fits import order as orders
 from tfds_builders.radio_fits import report as reports
 
@@ -50,9 +50,12 @@ def convert(
   """
   report = report if report is not None else reports.Report()
   report.add(order.report)
-  with pool.of(order.work, workers) as run:
-    job = _Job(order, run, report, progress or (lambda _: None))
-    yield from job.examples()
+  try:
+    with pool.of(order.work, workers) as run:
+      job = _Job(order, run, report, progress or (lambda _: None))
+      yield from job.examples()
+  finally:
+    kept.close()
   report.check(order.files)
 
 

@@ -15,19 +15,16 @@ from radio_ssl.data import (
   exclusion,
   fits,
   manifest,
-  records,
   windows,
 )
-from tfds_builders.radio_fits import assemble, prepare, shapes
+from tfds_builders.radio_fits import assemble, kept, prepare, shapes
 from tfds_builders.radio_fits import report as reports
 
 Example = tuple[str, dict[str, Any]]
 
 # Few enough to be held, and to travel between processes, in one piece.
 _EXAMPLES_OF_A_TASK = 256
-_BYTES_OF_A_TASK = 1 << 26
-# A packed file is unpacked for every task: fewer and larger ones.
-_PACKED_TASKS_ARE_LARGER = 4
+_BYTES_OF_A_TASK = 1 << 24
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +36,7 @@ class Task:
     name: it has this name in keys and reports.
     wanted: first rows of tiles, or numbers of sources to cut around; None for
       all tiles.
+    columns: first columns of tiles.
     shared: numbers of sources that other images hold too.
     statistics: of its pixels; None for a file that was not looked at yet.
   """
@@ -46,6 +44,7 @@ class Task:
   path: pathlib.Path
   name: str
   wanted: tuple[int, ...] | None
+  columns: tuple[int, ...] = ()
   shared: tuple[int, ...] = ()
   statistics: windows.Statistics | None = None
 
@@ -64,8 +63,7 @@ class Begun:
 
   Attributes:
     made: of the first part.
-    judged: the rms around each shared source; None where too many pixels are
-      missing.
+    judged: the rms around each shared source; None where it cannot be cut.
     statistics: of its pixels.
     rest: tasks that are left to do.
   """
@@ -112,48 +110,51 @@ class Cutter:
   def begin(self, task: Task) -> Begun | fits.FitsError:
     """Looks at all pixels of a file once, and cuts the first part of it."""
     try:
-      with prepare.opened(task.path, self.steps, **self.overrides) as prepared:
-        seen = prepared.original.statistics
-        task = dataclasses.replace(task, statistics=seen)
-        if task.wanted is None:
-          parts = self._tile_parts(prepared.image, task)
-        else:
-          parts = self.parts(task)
-        made = self._cut(prepared, parts[0]) if parts else Made()
-        made.report.files[task.name] = self._describe(prepared)
-        judged = dict(self._judged(prepared, task.shared))
-        return Begun(made, judged, seen, parts[1:])
+      prepared = kept.opened(task.path, self.steps, **self.overrides)
+      seen = prepared.original.statistics
+      task = dataclasses.replace(task, statistics=seen)
+      if task.wanted is None:
+        parts = self._tile_parts(prepared.image, task)
+      else:
+        parts = self.parts(task)
+      made = self._cut(prepared, parts[0]) if parts else Made()
+      made.report.files[task.name] = self._describe(prepared)
+      judged = dict(self._judged(prepared, task.shared))
+      return Begun(made, judged, seen, parts[1:])
     except fits.FitsError as error:
       return error
 
   def cut(self, task: Task) -> Made:
     """The examples of a task of a file that was looked at."""
-    with prepare.opened(
+    prepared = kept.opened(
       task.path, self.steps, statistics=task.statistics, **self.overrides
-    ) as prepared:
-      return self._cut(prepared, task)
+    )
+    return self._cut(prepared, task)
 
-  def parts(self, task: Task, examples_each: int = 1) -> list[Task]:
+  def parts(self, task: Task) -> list[Task]:
     """A task in such parts that the examples of one can be held in memory."""
-    size_bytes = 4 * self.shape.size_pix**2
-    at_once = min(_EXAMPLES_OF_A_TASK, _BYTES_OF_A_TASK // size_bytes)
-    if records.is_packed(task.path):
-      at_once *= _PACKED_TASKS_ARE_LARGER
-    at_once = max(1, at_once // examples_each)
+    across = _chunks(task.columns, self._at_once()) or [()]
+    down = _chunks(
+      task.wanted, max(1, self._at_once() // max(1, len(across[0])))
+    )
     return [
-      dataclasses.replace(
-        task, wanted=task.wanted[first : first + at_once], shared=()
-      )
-      for first in range(0, len(task.wanted), at_once)
+      dataclasses.replace(task, wanted=rows, columns=columns, shared=())
+      for rows in down
+      for columns in across
     ]
+
+  def _at_once(self) -> int:
+    size_bytes = 4 * self.shape.size_pix**2
+    return max(1, min(_EXAMPLES_OF_A_TASK, _BYTES_OF_A_TASK // size_bytes))
 
   def _tile_parts(self, image: fits.Image, task: Task) -> list[Task]:
     down, across = (
-      cutouts.tile_corners(n, self.shape.size_pix, self.shape.stride_pix)
+      tuple(cutouts.tile_corners(n, self.shape.size_pix, self.shape.stride_pix))
       for n in image.pixels_jy_beam.shape
     )
-    task = dataclasses.replace(task, wanted=tuple(down))
-    return self.parts(task, max(1, len(across)))
+    if not across:
+      return []
+    return self.parts(dataclasses.replace(task, wanted=down, columns=across))
 
   def _describe(self, prepared: prepare.Prepared) -> dict[str, Any]:
     path = prepared.original.path
@@ -167,11 +168,13 @@ class Cutter:
     made = Made()
     make = self._tiles if self.sources is None else self._cutouts
     for key, example in make(prepared, task, made.report):
-      if self._is_bright(example):
+      if not example['rms_jy_beam'] > 0:
+        made.report.flat += 1
+      elif not self._is_bright(example):
+        made.report.faint += 1
+      else:
         made.report.count(example)
         made.examples.append((key, examples.stored(example, self.dtype)))
-      else:
-        made.report.faint += 1
     return made
 
   def _is_bright(self, example: Mapping[str, Any]) -> bool:
@@ -182,20 +185,19 @@ class Cutter:
     self, prepared: prepare.Prepared, task: Task, report: reports.Report
   ) -> Iterator[Example]:
     shape, image = self.shape, prepared.image
-    width = image.pixels_jy_beam.shape[1]
-    across = cutouts.tile_corners(width, shape.size_pix, shape.stride_pix)
-    report.missing = len(task.wanted) * len(across)
+    report.missing = len(task.wanted) * len(task.columns)
     tiles = cutouts.tiles(
       image,
       size=shape.size_pix,
       stride=shape.stride_pix,
       max_missing=shape.max_missing,
       rows=task.wanted,
+      columns=task.columns,
     )
     for _, row in itertools.groupby(tiles, lambda tile: tile.corner[0]):
       found = list(row)
       report.missing -= len(found)
-      for tile in self._kept(found, report):
+      for tile in self._kept(self._good(found, report), report):
         y, x = tile.corner
         name = f'{task.name}#x{x:05d}y{y:05d}'
         yield name, assemble.example(prepared, tile, name)
@@ -206,7 +208,7 @@ class Cutter:
     for source, piece in self._pieces(prepared.image, task.wanted):
       if self._is_missing(piece):
         report.missing += 1
-      elif self._kept([piece], report):
+      elif self._kept(self._good([piece], report), report):
         report.unsized += self._is_unsized(source)
         example = assemble.source_example(prepared, piece, self.sources, source)
         if not self.labelled:
@@ -218,10 +220,9 @@ class Cutter:
   ) -> Iterator[tuple[int, float | None]]:
     pieces = self._pieces(prepared.image, shared) if shared else ()
     for source, piece in pieces:
-      rms = 0.0
-      if self.shape.overlap == 'deepest':
-        _, rms = assemble.background_and_rms(prepared, piece)
-      yield source, None if self._is_missing(piece) else rms
+      _, rms = assemble.background_and_rms(prepared, piece)
+      usable = not self._is_missing(piece) and piece.is_square and rms > 0
+      yield source, rms if usable else None
 
   def _is_missing(self, piece: cutouts.Cutout) -> bool:
     return np.isnan(piece.pixels_jy_beam).mean() > self.shape.max_missing
@@ -244,6 +245,14 @@ class Cutter:
         size_pix=self.shape.size_pix,
       )
       yield from zip(wanted, crops, strict=True)
+
+  def _good(
+    self, pieces: list[cutouts.Cutout], report: reports.Report
+  ) -> list[cutouts.Cutout]:
+    """Without those whose pixels are not squares on the sky."""
+    good = [piece for piece in pieces if piece.is_square]
+    report.distorted += len(pieces) - len(good)
+    return good
 
   def _kept(
     self, pieces: list[cutouts.Cutout], report: reports.Report
@@ -281,3 +290,7 @@ class Cutter:
       size_pix=shape.size_pix,
       field_arcsec=field,
     )
+
+
+def _chunks(values: tuple[int, ...], number: int) -> list[tuple[int, ...]]:
+  return [values[n : n + number] for n in range(0, len(values), number)]

@@ -17,22 +17,25 @@ def make(size, sources=None):
   )
 
 
-@pytest.mark.parametrize('packed', [False, True])
 @pytest.mark.parametrize('size', [32, 150, 512, 1024, 6000])
-@pytest.mark.parametrize('each', [1, 7, 300, 5000])
-def test_examples_of_a_task_fit_in_memory(tmp_path, size, packed, each):
-  path = tmp_path / 'a.fits.gz'
-  path.write_bytes(b'\x1f\x8b' if packed else b'SIMPLE')
-  wanted = tuple(range(1000))
-  parts = make(size).parts(cutter.Task(path, 'a', wanted, shared=(1,)), each)
-  assert sum((part.wanted for part in parts), ()) == wanted
+@pytest.mark.parametrize('across', [0, 1, 7, 300, 5000])
+def test_examples_of_a_task_fit_in_memory(size, across):
+  rows, columns = range(100), tuple(range(across))
+  task = cutter.Task(
+    pathlib.Path('a.fits'), 'a', tuple(rows), columns, shared=(1,)
+  )
+  parts = make(size).parts(task)
   assert not any(part.shared for part in parts)
-  most = 256 * MB if packed else 64 * MB
+  found = [(y, part.columns) for part in parts for y in part.wanted]
+  if across:
+    found = [(y, x) for y, columns_ in found for x in columns_]
+    assert sorted(found) == [(y, x) for y in rows for x in columns]
+  else:
+    assert found == [(y, ()) for y in rows]
   for part in parts:
-    # A task cannot be smaller than one row of tiles.
-    held = len(part.wanted) * each
-    assert held * 4 * size**2 <= max(most, each * 4 * size**2)
-    assert held <= max(1024 if packed else 256, each)
+    held = len(part.wanted) * max(1, len(part.columns))
+    assert held == 1 or held * 4 * size**2 <= 16 * MB
+    assert held <= 256
 
 
 def test_first_part_and_the_rest_are_all_tiles(survey, monkeypatch):
@@ -40,13 +43,13 @@ def test_first_part_and_the_rest_are_all_tiles(survey, monkeypatch):
   path = pathlib.Path(survey['images'].replace('*', 'a'))
   work = make(16)
   begun = work.begin(cutter.Task(path, 'a', None))
-  # 100 x 90 pixels: seven tiles across, six down, a row a task.
-  assert len(begun.made.examples) == 7
-  assert [len(task.wanted) for task in begun.rest] == [1] * 5
+  # 100 x 90 pixels: seven tiles across, six down, five and two in a task.
+  assert len(begun.made.examples) == 5
+  assert [len(task.columns) for task in begun.rest] == [2] + [5, 2] * 5
   keys = [key for key, _ in begun.made.examples]
   for task in begun.rest:
     made = work.cut(task)
-    assert made.report.examples == len(made.examples) == 7
+    assert made.report.examples == len(made.examples) == len(task.columns)
     keys += [key for key, _ in made.examples]
   corners = {(x, y) for x in (0, 16, 32, 48, 64, 80, 84) for y in range(0, 91)}
   found = [(int(k[3:8]), int(k[9:14])) for k in keys]

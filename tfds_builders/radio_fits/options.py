@@ -11,8 +11,9 @@ from typing import Any
 from tfds_builders import build
 from tfds_builders.radio_fits import prepare, shapes
 
-# Of a file's content, at either end, that tells it from another of its name.
-_END_BYTES = 1 << 18
+# Parts of a file that tell it from another of its name and size.
+_SAMPLES = 64
+_SAMPLE_BYTES = 1 << 14
 
 
 def _option(default: Any, help_: str, parse: Any = str) -> Any:
@@ -81,6 +82,9 @@ class Options:
   )
   allow_coarse_pixels: bool = _option(
     False, 'permit pixels larger than half the beam'
+  )
+  allow_positive: bool = _option(
+    False, 'permit images without a negative pixel, as maps of the rms are'
   )
   whole_pixels: bool = _option(
     False, "cutouts: copy the image's own pixels, nothing is interpolated"
@@ -229,6 +233,7 @@ class Options:
       pixel_scale_arcsec=scale,
       allow_coarse_pixels=self.allow_coarse_pixels,
       rms_image=self.rms_image,
+      allow_positive=self.allow_positive,
     )
 
   def _field_arcsec(self) -> float | None:
@@ -243,7 +248,9 @@ class Options:
       ValueError: an option that the config does not have.
     """
     other = {
-      'tiles': 'catalogue labelled source_factor whole_pixels'.split(),
+      'tiles': (
+        'catalogue columns labelled source_factor whole_pixels'.split()
+      ),
       'cutouts': ['stride_pix'],
     }[config]
     for key in other:
@@ -258,12 +265,13 @@ class Options:
 
 
 def _stamp(path: pathlib.Path) -> str:
-  """Name, size, and a hash of both ends: mosaics have gigabytes."""
+  """Name, size, and a hash of parts: mosaics have gigabytes."""
   if not path.is_file():
     return f'{path.name} {build.MISSING}'
   size = path.stat().st_size
+  digest = hashlib.sha256()
   with path.open('rb') as file:
-    ends = file.read(_END_BYTES)
-    file.seek(max(0, size - _END_BYTES))
-    ends += file.read()
-  return f'{path.name} {size} {hashlib.sha256(ends).hexdigest()}'
+    for part in range(_SAMPLES + 1):
+      file.seek(max(0, size - _SAMPLE_BYTES) * part // _SAMPLES)
+      digest.update(file.read(_SAMPLE_BYTES))
+  return f'{path.name} {size} {digest.hexdigest()}'

@@ -73,11 +73,13 @@ def order(
     **overrides: 'unit', 'beam_arcsec', 'channel', as for `fits.opened`.
 
   Raises:
-    ValueError: one line; no files, or no catalogue or labels where needed.
+    ValueError: one line; no files, one image twice, or no catalogue or labels
+      where needed.
   """
   if not paths:
     raise ValueError('no FITS files. Check the pattern of --images.')
   report, steps = reports.Report(), steps or prepare.Steps()
+  files = _named([pathlib.Path(p) for p in paths], report)
   if isinstance(shape, shapes.Tiles):
     catalogue = None
   elif catalogue is None:
@@ -86,7 +88,6 @@ def order(
     report.unlabelled = len(catalogue)
     catalogue = with_labels(catalogue)
     report.unlabelled -= len(catalogue)
-  files = _named([pathlib.Path(p) for p in paths])
   companions = {
     other.resolve()
     for path in files.values()
@@ -121,12 +122,33 @@ def with_labels(sources: catalogues.Catalogue) -> catalogues.Catalogue:
   return sources.take(sources.label != '')
 
 
-def _named(paths: Sequence[pathlib.Path]) -> dict[str, pathlib.Path]:
-  """By name relative to the folder that all have in common."""
+def _named(
+  paths: Sequence[pathlib.Path], report: reports.Report
+) -> dict[str, pathlib.Path]:
+  """By name relative to the folder that all have in common.
+
+  Raises:
+    ValueError: an image is there packed and unpacked.
+  """
   common = os.path.commonpath([p.resolve().parent for p in paths])
-  return {
-    os.path.relpath(p.resolve().parent / p.name, common): p for p in paths
-  }
+  files: dict[str, pathlib.Path] = {}
+  real: dict[pathlib.Path, str] = {}
+  for path in paths:
+    name = os.path.relpath(path.resolve().parent / path.name, common)
+    first = real.setdefault(path.resolve(), name)
+    if first == name and name not in files:
+      files[name] = path
+    else:
+      # Links lead to one file by several ways.
+      report.files[str(path)] = {'status': 'same file', 'as': first}
+  for name in files:
+    plain = name.removesuffix('.gz').removesuffix('.fz').removesuffix('.bz2')
+    if plain != name and plain in files:
+      raise ValueError(
+        f'{files[plain]} and {files[name]}: one image, plain and packed? Leave '
+        'out one, or give it another name.'
+      )
+  return files
 
 
 def _exclusion(

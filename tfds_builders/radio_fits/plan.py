@@ -50,7 +50,7 @@ def task(path: pathlib.Path, name: str, wanted: Iterable[Part]) -> cutter.Task:
     path,
     name,
     tuple(part.source for part in wanted if not part.shared),
-    tuple(part.source for part in wanted if part.shared),
+    shared=tuple(part.source for part in wanted if part.shared),
   )
 
 

@@ -30,6 +30,7 @@ class Steps:
     allow_coarse_pixels: permits pixels larger than half the beam.
     rms_image: path of the image of the local rms, as `primary_beam_image`; it
       gives the rms of examples instead of their own pixels.
+    allow_positive: permits images without a negative pixel.
   """
 
   primary_beam_image: str | None = None
@@ -38,6 +39,7 @@ class Steps:
   pixel_scale_arcsec: float | None = None
   allow_coarse_pixels: bool = False
   rms_image: str | None = None
+  allow_positive: bool = False
 
   def companions(self, path: pathlib.Path) -> dict[str, pathlib.Path]:
     """Files that belong to an image, by the name of their field."""
@@ -108,6 +110,8 @@ def opened(
       fits.opened(path, statistics=statistics, **overrides)
     )
     check_beam(original)
+    if not steps.allow_positive:
+      _check_noise(original)
     seen = None if statistics is None else _LOOKED_AT
     others = {
       field: files.enter_context(_companion(original, other, field, seen))
@@ -131,6 +135,17 @@ def check_beam(image: fits.Image | fits.Header) -> None:
     raise fits.FitsError(
       f'{image.path}: no beam in the header. Set beam_arcsec (--beam_arcsec).',
       'beam',
+    )
+
+
+def _check_noise(image: fits.Image) -> None:
+  """Refuses maps of the rms or of weights, which surveys keep beside images."""
+  if image.statistics.lowest > 0:
+    raise fits.FitsError(
+      f'{image.path}: no pixel is negative or 0 (the lowest has '
+      f'{image.statistics.lowest:.3g} Jy/beam): a map of the rms or weights? '
+      'Leave this file out, name it by --rms_image, or set --allow_positive.',
+      'no noise',
     )
 
 

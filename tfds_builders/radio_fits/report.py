@@ -45,11 +45,15 @@ class Report:
     files: each file of the input, relative to the folder that all have in
       common -> {'status': 'accepted', what is known of it}, {'status':
       'rejected', 'kind', 'reason'}, {'status': 'not needed'} of a file that
-      holds no source of the catalogue, or {'status': 'companion'} of an image
-      of the rms or the primary beam.
+      holds no source of the catalogue, {'status': 'companion'} of an image
+      of the rms or the primary beam, or {'status': 'same file', 'as'} of a link
+      to another.
     examples: examples made.
     excluded: tiles or cutouts dropped for an excluded source in them.
     missing: tiles or cutouts dropped for their NaN pixels.
+    distorted: tiles, or cutouts of whole pixels, dropped because the sky is
+      stretched there by the image's projection.
+    flat: tiles or cutouts dropped because they have no noise.
     faint: tiles or cutouts dropped for their signal-to-noise ratio.
     outside: catalogue sources in no image.
     unreadable: catalogue sources whose images are all bad files.
@@ -63,6 +67,8 @@ class Report:
   examples: int = 0
   excluded: int = 0
   missing: int = 0
+  distorted: int = 0
+  flat: int = 0
   faint: int = 0
   outside: int = 0
   unreadable: int = 0
@@ -96,7 +102,9 @@ class Report:
     return (
       f'{self.examples} examples of {status["accepted"]} images; left out: '
       f'{self.excluded} that hold an excluded source, {self.missing} with '
-      f'missing pixels, {self.faint} too faint, {self.outside} sources in no '
+      f'missing pixels, {self.distorted} distorted by the projection, '
+      f'{self.flat} without noise, {self.faint} too faint, '
+      f'{self.outside} sources in no '
       f'image, {self.unreadable} in bad files alone, '
       f'{self.unlabelled} without a label, {status["rejected"]} bad files'
       f'{f" ({reasons})" if reasons else ""}, {status["not needed"]} files '

@@ -21,9 +21,9 @@ SOURCES = [
 ]
 
 
-def write_field(path: pathlib.Path, ra: float, **cards: Any) -> pathlib.Path:
-  """A field of 100 x 90 pixels of 1.8 arcsec with Gaussians of 50 mJy."""
-  header = astropy.io.fits.Header(
+def header(ra: float) -> astropy.io.fits.Header:
+  """Of a field of 100 x 90 pixels of 1.8 arcsec."""
+  return astropy.io.fits.Header(
     [
       ('CTYPE1', 'RA---SIN'),
       ('CTYPE2', 'DEC--SIN'),
@@ -39,8 +39,13 @@ def write_field(path: pathlib.Path, ra: float, **cards: Any) -> pathlib.Path:
       ('BMIN', 0.0015),
     ]
   )
-  header.update(cards)
-  wcs = astropy.wcs.WCS(header)
+
+
+def write_field(path: pathlib.Path, ra: float, **cards: Any) -> pathlib.Path:
+  """A field with Gaussians of 50 mJy at SOURCES."""
+  cards_ = header(ra)
+  cards_.update(cards)
+  wcs = astropy.wcs.WCS(cards_)
   pixels = np.random.default_rng(int(ra * 1e3)).normal(0, RMS, (90, 100))
   y, x = np.mgrid[:90, :100]
   for _, source_ra, source_dec, _, _ in SOURCES[:3]:
@@ -49,7 +54,7 @@ def write_field(path: pathlib.Path, ra: float, **cards: Any) -> pathlib.Path:
     pixels += 0.05 * np.exp(-r2 / (2 * (3 / 2.3548) ** 2))
   path.parent.mkdir(exist_ok=True, parents=True)
   data = pixels.astype(np.float32)
-  astropy.io.fits.PrimaryHDU(data, header).writeto(path)
+  astropy.io.fits.PrimaryHDU(data, cards_).writeto(path)
   return path
 
 
