@@ -60,15 +60,7 @@ def get_config() -> ml_collections.ConfigDict:
   # Checkpoints that are kept, the newest ones.
   config.keep = 2
 
-  # Online score: cosine kNN on a labelled set, every `every` steps and at the
-  # end. Sources of `validation` are named by their neighbours in `train`; while
-  # it is empty, by cross-validation inside `train`. The test split is not for
-  # this. Off while both `dir` and `name` are empty; an empty `data_dir` is that
-  # of `config.data`.
-  config.monitor = dataset()
-  config.monitor.train = 'train'
-  config.monitor.validation = ''
-  config.monitor.every = 500
+  config.monitor = monitor()
 
   # The evaluator's config that main.py runs on the final checkpoint, and the
   # baselines beside it; none while it is empty. `--eval=FILE` of main.py sets
@@ -87,6 +79,23 @@ def dataset(name: str = '', config: str = '') -> ml_collections.ConfigDict:
   return ml_collections.ConfigDict(
     {'dir': '', 'name': name, 'config': config, 'data_dir': ''}
   )
+
+
+def monitor() -> ml_collections.ConfigDict:
+  """The fields of the online score: cosine kNN on a labelled set.
+
+  Every `every` steps and at the end. Sources of `validation` are named by their
+  neighbours in `train`; while it is empty, by cross-validation inside `train`.
+  The test split is not for this, and what the catalogue `holdout` holds out has
+  no part in it (see configs/eval/base.py). Off while both `dir` and `name` are
+  empty; an empty `data_dir` is that of `config.data`.
+  """
+  fields = dataset()
+  fields.train = 'train'
+  fields.validation = ''
+  fields.holdout = ''
+  fields.every = 500
+  return fields
 
 
 def encoder(name: str, **overrides) -> ml_collections.ConfigDict:

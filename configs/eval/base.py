@@ -19,9 +19,20 @@ def get_config() -> ml_collections.ConfigDict:
   config.data = base.dataset()
   config.data.train = 'train'
   config.data.test = 'test'
+  # Either may be a sum of stored splits, 'fold_1+fold_2'. Where `train` is
+  # 'fold_*' and `test` empty, each stored fold is scored by what all the others
+  # taught; the report has the mean and standard deviation over the folds.
   # Classes to tell apart, separated by commas; '' takes all. The sources of the
   # others are left out of training and test, and counted in the report.
   config.data.classes = ''
+  # Catalogue of a hold-out, as `tfds_builders.holdout` writes it; '' for none.
+  # An image counts as held out by its place on the sky, whatever its name.
+  config.data.holdout = ''
+  # 'leave_out': nothing learns from what is held out, or is scored on it; nor
+  # on images that share sky with it. 'test', for the final table: the probe
+  # learns from what is not held out of `train` and `test` together, and what is
+  # held out of both is scored, alone.
+  config.data.holdout_use = 'leave_out'
 
   # 'online' or 'ema' encoder; '' takes the online one.
   config.which = ''

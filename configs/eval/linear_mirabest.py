@@ -5,6 +5,9 @@
 
 `--config.data.config=fits` takes the same sources from FITS, in Jy/beam. Build
 them with: python -m tfds_builders.build mirabest --config confident
+
+`--config.data.holdout=holdout.csv` leaves out what `tfds_builders.holdout` held
+out, here and in FRG; for the final table add `--config.data.holdout_use=test`.
 """
 
 import ml_collections

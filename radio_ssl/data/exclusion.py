@@ -8,7 +8,32 @@ import astropy.coordinates
 import astropy.units as u
 import numpy as np
 
-_GROW_ARCSEC = 30.0
+GROW_ARCSEC = 30.0
+
+
+def reach_arcsec(
+  field_arcsec: float | np.ndarray, source_size_arcsec: np.ndarray
+) -> np.ndarray:
+  """Radius round an image, so that touching images are what must not part.
+
+  Two images whose circles do not touch share no sky, and neither, once grown,
+  holds the other's source.
+
+  Args:
+    field_arcsec: side of the square images, one or [N]; 0 of a bare position.
+    source_size_arcsec: [N] largest angular sizes; NaN where unknown.
+
+  Returns:
+    [N], arcsec; NaN where `field_arcsec` is.
+  """
+  return np.maximum(
+    np.asarray(field_arcsec) / np.sqrt(2), _grow_arcsec(source_size_arcsec)
+  )
+
+
+def _grow_arcsec(source_size_arcsec: np.ndarray) -> np.ndarray:
+  size = np.nan_to_num(np.asarray(source_size_arcsec, float))
+  return np.maximum(GROW_ARCSEC, size / 2)
 
 
 class Exclusion:
@@ -28,8 +53,7 @@ class Exclusion:
       source_size_arcsec: [N] largest angular sizes; NaN where unknown.
     """
     self._sky = astropy.coordinates.SkyCoord(ra_deg, dec_deg, unit='deg')
-    size = np.nan_to_num(np.asarray(source_size_arcsec, float))
-    self._grow_arcsec = np.maximum(_GROW_ARCSEC, size / 2)
+    self._grow_arcsec = _grow_arcsec(source_size_arcsec)
 
   def holds(
     self,

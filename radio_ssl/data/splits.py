@@ -9,6 +9,8 @@ import numpy as np
 import scipy.sparse.csgraph
 import sklearn.model_selection
 
+_HALF_SKY_ARCSEC = 180 * 3600
+
 
 def stratified_folds(
   labels: np.ndarray,
@@ -274,25 +276,70 @@ def groups_by_position(
   Raises:
     ValueError: a negative radius, or one beyond 180 degrees.
   """
-  ra_deg, dec_deg = (np.asarray(x, np.float64) for x in (ra_deg, dec_deg))
-  if not 0 <= radius_arcsec <= 180 * 3600:
+  if not 0 <= radius_arcsec <= _HALF_SKY_ARCSEC:
     raise ValueError(
       f'radius_arcsec is {radius_arcsec}; wanted 0 to 648000 (180 degrees).'
     )
-  known = np.flatnonzero(np.isfinite(ra_deg) & np.isfinite(dec_deg))
-  first = second = np.zeros(0, int)
-  if known.size:
-    sky = astropy.coordinates.SkyCoord(
-      ra_deg[known], dec_deg[known], unit='deg'
-    )
-    # Rounding moves equal positions apart by less than a microarcsecond.
-    radius = (radius_arcsec + 1e-6) * u.arcsec
-    first, second, _, _ = astropy.coordinates.search_around_sky(
-      sky, sky, radius
-    )
+  return groups_by_reach(
+    ra_deg, dec_deg, np.full(np.shape(ra_deg), radius_arcsec / 2)
+  )
+
+
+def groups_by_reach(
+  ra_deg: np.ndarray, dec_deg: np.ndarray, reach_arcsec: np.ndarray
+) -> np.ndarray:
+  """Numbers circles on the sky so that those that touch share a number.
+
+  Be it over others: a and c share a number if b touches both. Arguments and
+  errors are those of `touching`.
+
+  Returns:
+    [N] integers from 0 on.
+  """
+  first, second = touching(ra_deg, dec_deg, reach_arcsec)
+  num = len(np.asarray(ra_deg))
   links = scipy.sparse.coo_array(
-    (np.ones(len(first)), (known[first], known[second])),
-    shape=(len(ra_deg), len(ra_deg)),
+    (np.ones(len(first)), (first, second)), shape=(num, num)
   )
   _, groups = scipy.sparse.csgraph.connected_components(links, directed=False)
   return groups
+
+
+def touching(
+  ra_deg: np.ndarray, dec_deg: np.ndarray, reach_arcsec: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """Pairs of circles on the sky that touch.
+
+  Args:
+    ra_deg: [N] centres, ICRS.
+    dec_deg: [N] centres, ICRS. A circle without a finite centre touches none.
+    reach_arcsec: [N] radii, 0 to 90 degrees.
+
+  Returns:
+    Numbers of the first and of the second of each pair, [P]; every pair both
+    ways, and each placed circle with itself.
+
+  Raises:
+    ValueError: a radius that is negative, too large or not finite.
+  """
+  ra_deg, dec_deg, reach = (
+    np.asarray(x, np.float64) for x in (ra_deg, dec_deg, reach_arcsec)
+  )
+  bad = ~((reach >= 0) & (reach <= _HALF_SKY_ARCSEC / 2))
+  if bad.any():
+    raise ValueError(
+      f'reach_arcsec[{np.argmax(bad)}] is {reach[bad][0]}; wanted 0 to 324000 '
+      '(90 degrees).'
+    )
+  known = np.flatnonzero(np.isfinite(ra_deg) & np.isfinite(dec_deg))
+  if not known.size:
+    return known, known
+  sky = astropy.coordinates.SkyCoord(ra_deg[known], dec_deg[known], unit='deg')
+  # Rounding moves equal positions apart by less than a microarcsecond.
+  farthest = (2 * reach[known].max() + 1e-6) * u.arcsec
+  first, second, apart, _ = astropy.coordinates.search_around_sky(
+    sky, sky, farthest
+  )
+  first, second = known[first], known[second]
+  touch = apart.arcsec <= reach[first] + reach[second] + 1e-6
+  return first[touch], second[touch]

@@ -12,7 +12,7 @@ import numpy as np
 from radio_ssl import evaluate
 from radio_ssl.augment import inputs
 from radio_ssl.data import pipeline, splits
-from radio_ssl.evaluate import baselines, features
+from radio_ssl.evaluate import baselines, features, holdout, selection
 
 _LOG = logging.getLogger(__name__)
 
@@ -22,7 +22,8 @@ _FIELDS = (
   'num_bootstrap', 'seed', 'batch_size', 'pixel_components', 'encoder', 'input'
 )  # fmt: skip
 _DATA_FIELDS = (
-  'dir', 'name', 'config', 'data_dir', 'train', 'test', 'classes'
+  'dir', 'name', 'config', 'data_dir', 'train', 'test', 'classes', 'holdout',
+  'holdout_use'
 )  # fmt: skip
 
 
@@ -87,6 +88,23 @@ def settings(config, checkpoint, baseline: str | None) -> None:
     raise ValueError(
       f'config.data.train and config.data.test are both {config.data.test!r}.'
     )
+  _holdout(config.data)
+
+
+def _holdout(data) -> None:
+  """Hours of training should not end at a catalogue that is not there."""
+  if data.holdout_use not in holdout.USES:
+    raise ValueError(
+      f'config.data.holdout_use is {data.holdout_use!r}; '
+      f'wanted {" or ".join(map(repr, holdout.USES))}.'
+    )
+  if data.holdout:
+    holdout.read(data.holdout)
+  elif data.holdout_use == 'test':
+    raise ValueError(
+      "config.data.holdout_use is 'test', but config.data.holdout is empty; "
+      'name the catalogue whose sources are to be scored.'
+    )
 
 
 def _fields(config, wanted: tuple[str, ...], name: str) -> None:
@@ -120,51 +138,86 @@ def fits(
 
 
 def examples(
-  config, dataset: pipeline.DataSet, tables: Mapping[str, features.Table]
+  config, chosen: selection.Selection, tables: Mapping[str, features.Table]
 ) -> None:
   """Refuses splits that share sources, and classes too small for the folds.
 
   Args:
     config: of the evaluator.
-    dataset: labelled.
-    tables: by split, those of `config.data`.
+    chosen: labelled rows.
+    tables: by split, those of `chosen`.
 
   Raises:
     ValueError: names the data set, the class or source, and the remedy.
   """
-  train, folds = tables[config.data.train], config.num_folds
-  if config.data.test:
-    test = tables[config.data.test]
+  train = tables[chosen.train]
+  if chosen.test:
+    test = tables[chosen.test]
     shared = sorted(set(train.names) & set(test.names))
     if shared:
       raise ValueError(
-        f'{dataset.directory}: the splits {config.data.train!r} and '
-        f'{config.data.test!r} share {len(shared)} sources, such as '
+        f'{chosen.directory}: the splits {chosen.train!r} and '
+        f'{chosen.test!r} share {len(shared)} sources, such as '
         f'{shared[0]}.'
       )
     _warn_of_neighbours(config, train, test)
-  members = groups(config, train)
-  counts = {
-    name: len(np.unique(members[train.labels == label]))
-    for label, name in enumerate(dataset.label_names)
-  }
+  _class_sizes(config, chosen, train)
+  if len(chosen.label_names) < 2:
+    raise ValueError(
+      f'{chosen.directory}: one class alone, {chosen.label_names[0]!r}; '
+      'there is nothing to tell apart. Name a set with two or more, or more of '
+      'them in config.data.classes.'
+    )
+
+
+def _class_sizes(config, chosen: selection.Selection, train) -> None:
+  """Refuses classes that are too small for folds inside folds."""
+  members, num_folds = groups(config, train), config.num_folds
+
+  def sources(among) -> dict[str, int]:
+    return {
+      name: len(np.unique(members[among & (train.labels == label)]))
+      for label, name in enumerate(chosen.label_names)
+    }
+
+  counts, stored = sources(True), chosen.stored_folds()
+  outer = f'{num_folds} folds'
   # One fold is held out, and what is left is divided into as many again.
-  enough = [n for n, c in counts.items() if c - math.ceil(c / folds) >= folds]
+  least = {n: c - math.ceil(c / num_folds) for n, c in counts.items()}
+  if stored is not None:
+    outer = f'{_check_folds(config, chosen, members, stored)} stored ones'
+    rests = [sources(stored != fold) for fold in np.unique(stored)]
+    least = {name: min(rest[name] for rest in rests) for name in counts}
+  enough = [name for name, count in least.items() if count >= num_folds]
   if rare := {n: c for n, c in counts.items() if n not in enough}:
     remedy = 'lower config.num_folds'
     if len(enough) > 1:
       remedy += f', or take --config.data.classes={",".join(enough)}'
     raise ValueError(
-      f'{dataset.directory}: too few sources in the split '
-      f'{config.data.train!r} for {folds} folds inside {folds} folds: '
+      f'{chosen.directory}: too few sources in the split '
+      f'{chosen.train!r} for {num_folds} folds inside {outer}: '
       f'{rare}; {remedy}.'
     )
-  if len(dataset.label_names) < 2:
+
+
+def _check_folds(config, chosen, members, stored) -> int:
+  """The number of stored folds; tells of sources that lie beside another's."""
+  names = np.unique(stored)
+  if len(names) < 2:
     raise ValueError(
-      f'{dataset.directory}: one class alone, {dataset.label_names[0]!r}; '
-      'there is nothing to tell apart. Name a set with two or more, or more of '
-      'them in config.data.classes.'
+      f'{chosen.directory}: the split {chosen.train!r} is one fold alone, '
+      f'{names[0]}; wanted two or more. Name all of them, or build the set '
+      'with --folds.'
     )
+  _, first = np.unique(members, return_index=True)
+  apart = (stored != stored[first][members]).sum()
+  if apart:
+    _LOG.warning(
+      '%d sources lie within %g arcsec of a source of another stored fold.',
+      apart,
+      config.group_radius_arcsec,
+    )
+  return len(names)
 
 
 def _warn_of_neighbours(config, train, test) -> None:

@@ -102,6 +102,43 @@ def over_seeds(
   return result
 
 
+def over_folds(
+  labels: np.ndarray, probabilities: np.ndarray, folds: np.ndarray
+) -> dict[str, Any]:
+  """Scores of each fold by itself, ready for JSON.
+
+  Args:
+    labels: [N], in 0 .. K - 1.
+    probabilities: [N, K], of each source by a probe that has not seen its fold.
+    folds: [N] names.
+
+  Returns:
+    `names` of the folds; for accuracy, balanced_accuracy and macro_f1 the
+    `values` of the folds, their `mean` and standard deviation `sd`. Any two
+    probes share training sources: the sd is no error of the mean.
+  """
+  names = sorted(set(folds.tolist()), key=lambda name: (len(name), name))
+  num_classes = probabilities.shape[1]
+  predicted = np.asarray(probabilities).argmax(axis=1)
+  confusions = np.zeros((len(names), num_classes, num_classes), int)
+  for confusion, name in zip(confusions, names, strict=True):
+    rows = folds == name
+    np.add.at(confusion, (labels[rows], predicted[rows]), 1)
+  result: dict[str, Any] = {'names': names}
+  for name, statistic in (
+    ('accuracy', _accuracy),
+    ('balanced_accuracy', _balanced_accuracy),
+    ('macro_f1', _macro_f1),
+  ):
+    values = statistic(confusions)
+    result[name] = {
+      'values': values.tolist(),
+      'mean': float(values.mean()),
+      'sd': float(values.std(ddof=1)),
+    }
+  return result
+
+
 def _resampled(
   confusion: np.ndarray, num: int, generator: np.random.Generator
 ) -> np.ndarray:

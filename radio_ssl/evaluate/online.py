@@ -8,7 +8,7 @@ import numpy as np
 
 from radio_ssl.augment import inputs
 from radio_ssl.data import pipeline, splits
-from radio_ssl.evaluate import features, knn
+from radio_ssl.evaluate import features, knn, selection
 
 _NEIGHBOURS = 10
 _TEMPERATURE = 0.07
@@ -31,10 +31,9 @@ def check(
   Raises:
     ValueError: names the data set, what is wrong with it and the remedy.
   """
-  tables = [
-    features.tabulate(dataset, split, _constant) for split in _splits(monitor)
-  ]
   try:
+    chosen = _choose(monitor, dataset)
+    tables = [features.tabulate(chosen, s, _constant) for s in chosen.rows]
     inputs.validate(image_input, dataset.geometry)
     _accuracy(tables, dataset.label_names)
   except ValueError as error:
@@ -47,9 +46,8 @@ def accuracy(
   frozen: features.FrozenEncoder, dataset: pipeline.DataSet, monitor
 ) -> float:
   """Share of the scored sources whose neighbours name their class."""
-  tables = [
-    features.extract(frozen, dataset, split) for split in _splits(monitor)
-  ]
+  chosen = _choose(monitor, dataset)
+  tables = [features.extract(frozen, chosen, split) for split in chosen.rows]
   return _accuracy(tables, dataset.label_names)
 
 
@@ -57,8 +55,11 @@ def _constant(batch) -> np.ndarray:
   return np.ones((len(batch['index']), 1))
 
 
-def _splits(monitor) -> list[str]:
-  return [s for s in (monitor.train, monitor.validation) if s]
+def _choose(monitor, dataset: pipeline.DataSet) -> selection.Selection:
+  """What is held out is neither scored nor anyone's neighbour."""
+  return selection.choose(
+    dataset, monitor.train, monitor.validation, held_out=monitor.holdout
+  )
 
 
 def _accuracy(tables: list[features.Table], label_names) -> float:

@@ -6,12 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from radio_ssl.data import exclusion, pipeline
+from radio_ssl.data import catalogue, exclusion, pipeline
 from radio_ssl.evaluate import features
+
+_SOURCE = ('ra_deg', 'dec_deg', 'source_size_arcsec')
 
 
 def with_pretraining(
-  tables: Mapping[str, features.Table], meta: Mapping[str, Any]
+  tables: Mapping[str, features.Table],
+  meta: Mapping[str, Any],
+  held_out: catalogue.Catalogue | None = None,
 ) -> dict[str, Any]:
   """Counts pretraining images that show sources of a labelled set.
 
@@ -22,6 +26,8 @@ def with_pretraining(
   Args:
     tables: of the labelled set, by split.
     meta: of the checkpoint.
+    held_out: sources of a hold-out; they count with those of the split
+      'holdout', be they of this labelled set or not.
 
   Returns:
     {'num_images': all of them, 'showing': {split: how many show a source of
@@ -38,26 +44,26 @@ def with_pretraining(
   )
   if np.isnan(ra + dec).any():
     return {'unknown': f'{dataset.directory} has images without a position'}
+  sources = {split: _sources(table) for split, table in tables.items()}
+  if held_out is not None:
+    its = np.array([getattr(held_out, name) for name in _SOURCE])
+    sources['holdout'] = np.append(
+      its, sources.get('holdout', its[:, :0]), axis=1
+    )
   showing = {}
-  for split, table in tables.items():
-    if not _placed(table).all():
+  for split, its in sources.items():
+    if not np.isfinite(its[:2]).all():
       return {'unknown': f'the split {split!r} has sources without a position'}
-    held = _sources(table).holds(
+    held = exclusion.Exclusion(*its).holds(
       ra, dec, field_arcsec=field, rotation_deg=rotation
     )
     showing[split] = int(held.sum())
   return {'num_images': len(ra), 'showing': showing}
 
 
-def _sources(table: features.Table) -> exclusion.Exclusion:
-  ra, dec, size = (
-    table.columns[name] for name in ('ra_deg', 'dec_deg', 'source_size_arcsec')
-  )
-  return exclusion.Exclusion(ra, dec, size)
-
-
-def _placed(table: features.Table) -> np.ndarray:
-  return np.isfinite(table.columns['ra_deg'] + table.columns['dec_deg'])
+def _sources(table: features.Table) -> np.ndarray:
+  """[3, N]."""
+  return np.array([table.columns[name] for name in _SOURCE])
 
 
 def _footprints(dataset: pipeline.DataSet, split: str) -> tuple:

@@ -68,7 +68,9 @@ def seen(result: dict[str, Any]) -> bool:
   """Whether pretraining saw, without labels, sources that are scored."""
   showing = result.get('overlap', {}).get('showing', {})
   data = result['config']['data']
-  return bool(showing.get(data['test'] or data['train']))
+  # Results of the first days do not tell.
+  scored = result.get('scored') or data['test'] or data['train']
+  return bool(showing.get(scored))
 
 
 def _with_interval(scores, name: str) -> str:
@@ -121,11 +123,43 @@ def _remarks(result: dict[str, Any]) -> list[str]:
   if any(result['left_out'].values()):
     counts = [f'{n} of {split!r}' for split, n in result['left_out'].items()]
     lines.append(f'- other classes left out: {", ".join(counts)}')
+  if result.get('holdout'):
+    lines.append(f'- {_holdout(result["holdout"])}')
+  if 'folds' in result:
+    lines += _folds(result['folds'])
   if 'baseline' in result:
     lines.append(f'- baseline: {json.dumps(result["baseline"])}')
   if 'overlap' in result:
     lines.append(f'- {_overlap(result["overlap"])}')
   return lines
+
+
+def _holdout(facts: dict[str, Any]) -> str:
+  images = '; '.join(
+    f'of {sum(n.values())} images of {split!r} {n["held"]} are of its sources, '
+    f'{n["beside"]} beside them'
+    for split, n in facts['images'].items()
+  )
+  use = (
+    'left out' if facts['use'] == 'leave_out' else 'scored, and nothing else'
+  )
+  return (
+    f'hold-out `{facts["file"]}` of {facts["num_sources"]} sources, SHA-256 '
+    f'{facts["sha256"]}: {use}; {images}'
+  )
+
+
+def _folds(folds: dict[str, Any]) -> list[str]:
+  """Of each score the mean and standard deviation over the stored folds."""
+  parts = [
+    f'{name.replace("_", " ")} {100 * folds[name]["mean"]:.1f} ± '
+    f'{100 * folds[name]["sd"]:.1f}'
+    for name in ('accuracy', 'balanced_accuracy', 'macro_f1')
+  ]
+  return [
+    f'- over the {len(folds["names"])} stored folds, each by a probe of the '
+    f'others, mean ± standard deviation: {", ".join(parts)}'
+  ]
 
 
 def _overlap(seen: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ from radio_ssl.evaluate import (
   metrics,
   overlap,
   report,
+  selection,
 )
 
 _LOG = logging.getLogger(__name__)
@@ -52,16 +53,13 @@ def run(
   checks.settings(config, checkpoint, baseline)
   if pathlib.Path(output).is_file():
     raise ValueError(f'{output}: a file; wanted a folder for --output.')
-  where = {k: config.data[k] for k in ('dir', 'name', 'config', 'data_dir')}
-  stored = dataset = pipeline.open_dataset(places.find(**where))
-  if config.data.classes:
-    dataset = stored.of_classes(config.data.classes.split(','))
+  stored, chosen = _open(config)
   frozen = None
   if checkpoint is not None:
     frozen = features.from_checkpoint(checkpoint, config.which or None)
-    checks.fits(frozen.input, dataset, checkpoint)
-  tables, facts = _tables(config, dataset, frozen, baseline)
-  checks.examples(config, dataset, tables)
+    checks.fits(frozen.input, chosen, checkpoint)
+  tables, facts = _tables(config, chosen, frozen, baseline)
+  checks.examples(config, chosen, tables)
   result = {
     'encoder': baseline or name_of(checkpoint),
     'checkpoint': str(checkpoint) if checkpoint else None,
@@ -70,20 +68,37 @@ def run(
     'commit': provenance.commit(),
     'config': json.loads(config.to_json_best_effort()),
     'dataset': {
-      'directory': str(dataset.directory),
-      'fingerprint': dataset.fingerprint,
+      'directory': str(chosen.directory),
+      'fingerprint': stored.fingerprint,
     },
     'pretraining': frozen.meta if frozen else None,
     **facts,
-    'left_out': {
-      split: len(stored.source(split)) - len(table.labels)
-      for split, table in tables.items()
-    },
-    'label_names': list(dataset.label_names),
-    **_score(config, dataset, tables),
+    'left_out': selection.of_other_classes(
+      stored, chosen, (config.data.train, config.data.test)
+    ),
+    'holdout': chosen.holdout,
+    'scored': chosen.test or chosen.train,
+    'label_names': list(chosen.label_names),
+    **_score(config, chosen, tables),
   }
   report.write(result, pathlib.Path(output))
   return result
+
+
+def _open(config) -> tuple[pipeline.DataSet, selection.Selection]:
+  """The set as it is stored, and the rows of it that are used."""
+  data = config.data
+  where = {k: data[k] for k in ('dir', 'name', 'config', 'data_dir')}
+  stored = dataset = pipeline.open_dataset(places.find(**where))
+  if data.classes:
+    dataset = stored.of_classes(data.classes.split(','))
+  return stored, selection.choose(
+    dataset,
+    data.train,
+    data.test,
+    held_out=data.holdout,
+    use=data.holdout_use,
+  )
 
 
 def name_of(checkpoint: str | pathlib.Path) -> str:
@@ -115,80 +130,94 @@ def compare(
   return results
 
 
-def _tables(config, dataset, frozen, baseline):
+def _tables(config, chosen: selection.Selection, frozen, baseline):
   """Features of the wanted splits, and facts about them, ready for JSON."""
-  wanted = [s for s in (config.data.train, config.data.test) if s]
+  wanted = [s for s in (chosen.train, chosen.test) if s]
   if baseline is not None:
     meta = frozen.meta if frozen else None
-    tables, facts = baselines.tables(baseline, config, dataset, wanted, meta)
+    tables, facts = baselines.tables(baseline, config, chosen, wanted, meta)
     return tables, {'baseline': facts}
-  _LOG.info('Features of %s.', dataset.directory)
+  _LOG.info('Features of %s.', chosen.directory)
   tables = {
     split: features.extract(
       frozen,
-      dataset,
+      chosen,
       split,
       batch_size=config.batch_size,
       rotations=config.rotations,
     )
     for split in wanted
   }
-  seen = overlap.with_pretraining(tables, frozen.meta)
-  scored = config.data.test or config.data.train
-  shown = seen.get('showing', {}).get(scored)
-  if shown:
-    _LOG.warning(
-      '%d of %d images of the pretraining set show sources of the split %r '
-      'that is scored: these scores are not those of unseen sources.',
-      shown,
-      seen['num_images'],
-      scored,
-    )
+  seen = overlap.with_pretraining(tables, frozen.meta, chosen.held_out)
+  _warn_of_seen(seen, wanted[-1])
   return tables, {'overlap': seen}
 
 
-def _score(config, dataset, tables: Mapping[str, features.Table]) -> dict:
+def _warn_of_seen(seen: Mapping[str, Any], scored: str) -> None:
+  showing = seen.get('showing', {})
+  for split in dict.fromkeys((scored, 'holdout')):
+    if not showing.get(split):
+      continue
+    consequence = 'these scores are not those of unseen sources'
+    if split != scored:
+      consequence = 'for this encoder nothing there is held out any more'
+    _LOG.warning(
+      '%d of %d images of the pretraining set show sources of %r%s: %s.',
+      showing[split],
+      seen['num_images'],
+      split,
+      ', which is scored' if split == scored else '',
+      consequence,
+    )
+
+
+def _score(
+  config, chosen: selection.Selection, tables: Mapping[str, features.Table]
+) -> dict:
   """Scores of the cross-validated training split and of the test split."""
   predict = functools.partial(
     checks.protocol(config.protocol).predict,
-    num_classes=len(dataset.label_names),
+    num_classes=len(chosen.label_names),
     num_folds=config.num_folds,
     seed=config.seed,
   )
-  train = tables[config.data.train]
+  train = tables[chosen.train]
   groups = checks.groups(config, train)
-  inside = _out_of_fold(predict, config, train, groups)
-  result = {'cross_validation': _scored(config, dataset, train, inside)}
-  if config.data.test:
-    test = tables[config.data.test]
-    probabilities, chosen = predict(
+  stored = chosen.stored_folds()
+  folds = stored
+  if stored is None:
+    folds = splits.stratified_folds(
+      train.labels, num_folds=config.num_folds, seed=config.seed, groups=groups
+    )
+  inside = _out_of_fold(predict, train, groups, folds)
+  result = {'cross_validation': _scored(config, chosen, train, inside)}
+  if stored is not None:
+    result['folds'] = metrics.over_folds(train.labels, inside, stored)
+  if chosen.test:
+    test = tables[chosen.test]
+    probabilities, settings = predict(
       train.features, train.labels, test.features, groups=groups
     )
-    result['chosen'] = chosen
-    result['test'] = _scored(config, dataset, test, probabilities)
+    result['chosen'] = settings
+    result['test'] = _scored(config, chosen, test, probabilities)
   return result
 
 
 def _out_of_fold(
-  predict, config, table: features.Table, groups: np.ndarray
+  predict, table: features.Table, groups: np.ndarray, folds: np.ndarray
 ) -> np.ndarray:
   """Probabilities of each source by a probe that has not seen it."""
-  folds = splits.stratified_folds(
-    table.labels, num_folds=config.num_folds, seed=config.seed, groups=groups
-  )
-  parts = {}
-  for fold in range(config.num_folds):
+  result = {}
+  for fold in np.unique(folds):
     out = folds == fold
-    parts[fold], _ = predict(
+    probabilities, _ = predict(
       table.features[~out],
       table.labels[~out],
       table.features[out],
       groups=groups[~out],
     )
-  result = np.zeros((len(folds), parts[0].shape[1]))
-  for fold, probabilities in parts.items():
-    result[folds == fold] = probabilities
-  return result
+    result |= zip(np.flatnonzero(out), probabilities, strict=True)
+  return np.stack([result[row] for row in range(len(folds))])
 
 
 def _scored(config, dataset, table, probabilities: np.ndarray) -> dict:

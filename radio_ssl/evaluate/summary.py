@@ -82,6 +82,9 @@ def _settings(result: Result) -> dict[str, Any]:
     pretrained = result['pretraining']['dataset']['fingerprint']
   where = {'dir', 'name', 'config', 'data_dir'}
   data = {k: v for k, v in result['config']['data'].items() if k not in where}
+  # By its content; results of the first days know of none.
+  data['holdout'] = (result.get('holdout') or {}).get('sha256', '')
+  data.setdefault('holdout_use', 'leave_out')
   return {
     'pretraining': _without_seed(made),
     'pretraining_set': pretrained,

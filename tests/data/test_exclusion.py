@@ -89,3 +89,26 @@ def test_no_sources_and_no_footprints_hold_nothing():
   assert found.tolist() == [False]
   some = exclusion.Exclusion(np.ones(1), np.ones(1), np.ones(1))
   assert some.holds(np.array([]), np.array([]), field_arcsec=10).size == 0
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_images_whose_circles_part_never_show_each_others_source(seed):
+  rng = np.random.default_rng(seed)
+  ra, dec = 40 + rng.random(300) / 4, 60 + rng.random(300) / 8
+  field, size = rng.uniform(5, 150, 300), rng.exponential(60, 300)
+  size[::3] = np.nan
+  reach = exclusion.reach_arcsec(field, size)
+  at, source = exclusion.Exclusion(ra, dec, size).pairs(
+    ra, dec, field_arcsec=field, rotation_deg=rng.uniform(0, 90, 300)
+  )
+  centres = astropy.coordinates.SkyCoord(ra, dec, unit='deg')
+  apart = centres[at].separation(centres[source]).arcsec
+  assert len(at) > 400
+  assert (apart <= reach[at] + reach[source]).all()
+
+
+def test_reach_is_half_a_diagonal_or_what_keeps_the_source_away():
+  found = exclusion.reach_arcsec(
+    np.array([100.0, 0.0, 10.0]), np.array([np.nan, np.nan, 90.0])
+  )
+  np.testing.assert_allclose(found, [50 * np.sqrt(2), 30, 45])

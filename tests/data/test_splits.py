@@ -107,6 +107,30 @@ def test_radius_that_makes_no_sense_is_refused(radius):
     splits.groups_by_position(np.zeros(2), np.zeros(2), radius)
 
 
+def test_circles_that_touch_share_a_group_each_with_its_own_reach():
+  # From the first: 100, 100 and 220 arcsec north, the last a degree away.
+  dec = np.array([0, 100, -100, 220, 3600]) / 3600
+  reach = np.array([60.0, 39.9, 40.1, 80.2, 1.0])
+  groups = splits.groups_by_reach(np.full(5, 12.0), dec, reach)
+  assert groups[0] == groups[2]
+  # 1 and 3 touch by a hair.
+  assert groups[1] == groups[3] != groups[0]
+  assert len(set(groups)) == 3
+
+
+def test_touching_pairs_come_both_ways_and_leave_out_what_has_no_place():
+  ra = np.array([359.99, 0.01, np.nan, 90.0])
+  first, second = splits.touching(ra, np.zeros(4), np.full(4, 36.01))
+  pairs = set(zip(first.tolist(), second.tolist(), strict=True))
+  assert pairs == {(0, 0), (1, 1), (3, 3), (0, 1), (1, 0)}
+
+
+@pytest.mark.parametrize('reach', [-1, np.nan, 4e5])
+def test_reach_that_makes_no_sense_is_refused(reach):
+  with pytest.raises(ValueError, match=r'reach_arcsec\[1\] is'):
+    splits.groups_by_reach(np.zeros(2), np.zeros(2), np.array([0, reach]))
+
+
 _FRACTIONS = {'train': 0.8, 'valid': 0.1, 'test': 0.1}
 
 

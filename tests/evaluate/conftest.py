@@ -1,12 +1,14 @@
 """A small labelled sky, and runs of two steps on it."""
 
+import types
+
 import numpy as np
 import pytest
 
 from configs import base
 from configs.eval import base as eval_base
 from radio_ssl import pretrain, testing
-from radio_ssl.data import examples, pipeline
+from radio_ssl.data import catalogue, examples, pipeline
 
 SIZE_PIX = 40
 
@@ -107,3 +109,40 @@ def config(dataset):
 def make_rows():
   """`rows`, for tests that write sets of their own."""
   return rows
+
+
+@pytest.fixture
+def sky():
+  """s0 ... s23 to learn from, s100 ... s109 to test, at as many degrees.
+
+  Their images are 72 arcsec wide: a circle of 50.9 holds them.
+  """
+
+  def placed(num, first):
+    return list(rows(num, first=first, pixel_scale_arcsec=np.full(num, 1.8)))
+
+  return {'train': placed(24, 0), 'test': placed(10, 100)}
+
+
+@pytest.fixture
+def held(tmp_path):
+  """Names of `sky`, and a catalogue of their places by other names."""
+  names = {'s3', 's4', 's10', 's17', 's101', 's106'}
+  path = tmp_path / 'holdout.csv'
+  # 10 arcsec off, as between catalogues.
+  lines = [(f'J{n}', float(n[1:]), 10 / 3600, np.nan, np.nan) for n in names]
+  catalogue.write(path, lines)
+  return types.SimpleNamespace(names=names, path=str(path))
+
+
+@pytest.fixture
+def configure(config):
+  """The config of another set, with some fields of `data`."""
+
+  def of(dataset, **data):
+    config.data.dir = str(dataset.directory)
+    config.pixel_components = 2
+    config.data.update(data)
+    return config
+
+  return of

@@ -7,7 +7,7 @@ import pytest
 
 from configs import base
 from radio_ssl.data import splits
-from radio_ssl.evaluate import checks, features
+from radio_ssl.evaluate import checks, features, selection
 
 
 def _table(labels, first=0, ra=None):
@@ -22,8 +22,9 @@ def _table(labels, first=0, ra=None):
 
 
 def _check(config, dataset, train, test=None):
+  chosen = selection.Selection(dataset, {}, 'train', 'test')
   checks.examples(
-    config, dataset, {'train': train, 'test': test or _table([0, 1], 100)}
+    config, chosen, {'train': train, 'test': test or _table([0, 1], 100)}
   )
 
 

@@ -144,3 +144,25 @@ def test_scores_over_seeds_equal_those_of_each_seed():
   for name, (_, sd, interval) in one.items():
     assert np.isnan(sd)
     np.testing.assert_allclose(interval, each[0]['intervals'][name], atol=0.01)
+
+
+def test_scores_of_folds_are_those_of_their_rows_alone():
+  rng = np.random.default_rng(3)
+  labels = rng.integers(0, 3, 90)
+  probabilities = rng.dirichlet(np.ones(3), 90)
+  folds = np.array([f'fold_{k}' for k in rng.integers(0, 11, 90)])
+  found = metrics.over_folds(labels, probabilities, folds)
+  assert found['names'] == [f'fold_{k}' for k in range(11)]
+  for name in ('accuracy', 'balanced_accuracy', 'macro_f1'):
+    alone = [
+      metrics.score(
+        labels[folds == fold],
+        probabilities[folds == fold],
+        ['a', 'b', 'c'],
+        num_bootstrap=1,
+      )[name]
+      for fold in found['names']
+    ]
+    assert found[name]['values'] == pytest.approx(alone)
+    assert found[name]['mean'] == pytest.approx(np.mean(alone))
+    assert found[name]['sd'] == pytest.approx(np.std(alone, ddof=1))

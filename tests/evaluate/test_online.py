@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 
 from radio_ssl.augment import inputs
+from radio_ssl.data import catalogue
 from radio_ssl.evaluate import features, online
 
 _INPUT = inputs.Input(size_pix=16, field_arcsec=36.0)
 
 
-def _monitor(validation=''):
-  return types.SimpleNamespace(train='train', validation=validation)
+def _monitor(validation='', holdout=''):
+  return types.SimpleNamespace(
+    train='train', validation=validation, holdout=holdout
+  )
 
 
 @pytest.fixture(scope='module')
@@ -63,6 +66,43 @@ def test_twins_on_the_sky_share_a_fold(write, make_rows, frozen, monkeypatch):
     row['ra_deg'] = np.float64(i // 2)
   dataset = write({'train': rows}, name='twins')
   assert online.accuracy(frozen, dataset, _monitor()) < 0.8
+
+
+@pytest.mark.parametrize('validation', ['', 'valid'])
+def test_held_out_sources_are_not_scored_and_are_no_neighbours(
+  write, make_rows, frozen, monkeypatch, tmp_path, validation
+):
+  read = []
+  extract = features.extract
+
+  def spy(frozen, dataset, split):
+    table = extract(frozen, dataset, split)
+    read.extend(table.names)
+    return table
+
+  monkeypatch.setattr(features, 'extract', spy)
+  splits = {
+    name: list(
+      make_rows(num, first=first, pixel_scale_arcsec=np.full(num, 1.8))
+    )
+    for name, num, first in (('train', 14, 0), ('valid', 6, 50))
+  }
+  path = tmp_path / 'h.csv'
+  catalogue.write(path, [(i, i, 0.001, np.nan, np.nan) for i in (3, 4, 51)])
+  monitor = _monitor(validation, str(path))
+  dataset = write(splits)
+  online.check(monitor, dataset, _INPUT)
+  online.accuracy(frozen, dataset, monitor)
+  wanted = {*range(14), *(range(50, 56) if validation else ())} - {3, 4, 51}
+  assert sorted(read) == sorted(f's{i}' for i in wanted)
+
+
+def test_hold_out_of_another_sky_is_refused(write, make_rows, tmp_path):
+  path = tmp_path / 'h.csv'
+  catalogue.write(path, [('x', 99, 0, np.nan, np.nan)])
+  rows = make_rows(12, first=0, pixel_scale_arcsec=np.full(12, 1.8))
+  with pytest.raises(ValueError, match=r'of config\.monitor: .*h\.csv.* none'):
+    online.check(_monitor(holdout=str(path)), write({'train': rows}), _INPUT)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from radio_ssl.data import examples, pipeline
+from radio_ssl.data import catalogue, examples, pipeline
 from radio_ssl.evaluate import features, overlap
 
 _NAN = float('nan')
@@ -96,6 +96,21 @@ def test_images_of_unknown_scale_count_by_their_centre(pretrained_on):
   table = _table([10, 20], [_arcsec(29), _arcsec(31)], [_NAN, _NAN])
   found = overlap.with_pretraining({'test': table}, meta)
   assert found['showing'] == {'test': 1}
+
+
+def test_sources_of_a_hold_out_count_beside_the_split_of_that_name(
+  pretrained_on, tmp_path
+):
+  meta = pretrained_on([(10, 0), (10, 1), (10, 2)])
+  path = tmp_path / 'h.csv'
+  catalogue.write(path, [('a', 10, 0, np.nan, np.nan)])
+  held_out = catalogue.read(path)
+  test = _table([10], [2], [_NAN])
+  found = overlap.with_pretraining({'test': test}, meta, held_out)
+  assert found['showing'] == {'test': 1, 'holdout': 1}
+  scored = _table([10, 10], [1, 0], [_NAN, _NAN])
+  found = overlap.with_pretraining({'holdout': scored}, meta, held_out)
+  assert found['showing'] == {'holdout': 2}
 
 
 def test_what_cannot_be_known_is_said(pretrained_on):

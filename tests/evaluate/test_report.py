@@ -99,3 +99,11 @@ def test_sources_seen_in_pretraining_are_marked_in_the_table():
   assert '| tainted * |' in table
   assert '| clean |' in table
   assert 'pretrained, without labels' in table
+
+
+def test_the_split_that_was_scored_decides_on_the_mark():
+  seen = {'num_images': 9, 'showing': {'train+test': 4, 'holdout': 0}}
+  clean = _result(overlap=seen, scored='holdout')
+  assert not report.seen(clean)
+  seen['showing'] = {'train+test': 0, 'holdout': 1}
+  assert report.seen(_result(overlap=seen, scored='holdout'))

@@ -117,6 +117,23 @@ def test_where_the_labelled_set_lies_makes_no_difference():
   assert len(_cells([_result(_HALF), moved])) == 1
 
 
+def _held(seed, file, digest, use='leave_out'):
+  result = _result(_HALF, seed=seed)
+  result['config']['data'] |= {'holdout': file, 'holdout_use': use}
+  if file:
+    result['holdout'] = {'file': file, 'sha256': digest}
+  return result
+
+
+def test_a_hold_out_counts_by_its_content_and_use():
+  same = [_held(0, '/a/h.csv', 'f'), _held(1, '/b/h.csv', 'f')]
+  assert len(_cells(same)) == 1
+  assert len(_cells([same[0], _held(1, '/a/h.csv', 'g')])) == 2
+  assert len(_cells([same[0], _held(1, '/a/h.csv', 'f', 'test')])) == 2
+  # Results of the first days have no such field.
+  assert len(_cells([_result(_HALF), _held(1, '', '')])) == 1
+
+
 def test_seen_sources_are_marked():
   table = summary.table([_result(_HALF, showing=3)])
   assert '| simclr * |' in table

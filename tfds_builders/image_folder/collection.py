@@ -12,17 +12,18 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from radio_ssl.data import examples
-from tfds_builders.image_folder import folders, images, settings
+from tfds_builders.image_folder import folders, images, settings, spool
 
 _SHARED = ('pixel_scale_arcsec', 'beam_major_arcsec', 'beam_minor_arcsec')
 
 
 @dataclasses.dataclass(frozen=True)
 class Looked:
-  """An image that was read once; its pixels are on disk alone.
+  """An image that was read; its pixels wait on disk.
 
   Attributes:
     image: the file, its class, its split.
+    number: of its pixels in the spool.
     unit: of the pixels, as `images.Facts.unit`.
     stored_shape: of the file.
     shape: of the example.
@@ -32,6 +33,7 @@ class Looked:
   """
 
   image: folders.Labelled
+  number: int
   unit: str
   stored_shape: tuple[int, int]
   shape: tuple[int, int]
@@ -47,12 +49,14 @@ class Collection:
   Attributes:
     found: where they come from.
     reader: of the files.
+    pixels: of the images, as they were read.
     looked: the images, each with its split.
     rejected: name -> (kind, reason) of what was left out.
   """
 
   found: folders.Found
   reader: images.Reader
+  pixels: spool.Spool
   looked: Sequence[Looked]
   rejected: dict[str, tuple[str, str]]
 
@@ -75,18 +79,19 @@ class Collection:
   def splits(self) -> list[str]:
     """Those that have images."""
     there = {item.image.split for item in self.looked}
-    return [split for split in settings.SPLITS if split in there]
+    usual = [split for split in settings.SPLITS if split in there]
+    # fold_10 comes after fold_9.
+    return usual + sorted(there - {*usual}, key=lambda s: (len(s), s))
 
   def examples(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """(key, example) of a split."""
     for item in self.looked:
       image = item.image
       if image.split == split:
-        pixels, _ = self.reader.read(image.path)
         yield (
           image.name,
           examples.example(
-            pixels,
+            self.pixels.get(item.number),
             name=image.name,
             source_file=image.path.name,
             label=image.label,

@@ -12,7 +12,13 @@ import astropy.coordinates
 import numpy as np
 
 from radio_ssl.data import manifest, splits
-from tfds_builders.image_folder import collection, folders, images, settings
+from tfds_builders.image_folder import (
+  collection,
+  folders,
+  images,
+  settings,
+  spool,
+)
 
 _SECONDS_BETWEEN_LINES = 10.0
 # Of images whose field nobody knows; the evaluator's own radius.
@@ -44,10 +50,10 @@ def gather(
     size_pix=options.size_pix,
     flip=not options.no_flip,
   )
-  looked = []
+  pixels, looked = spool.Spool(), []
   for image in _timed(found.images):
     try:
-      looked.append(_look(image, reader))
+      looked.append(_look(image, reader, pixels))
     except images.ImageError as error:
       if not options.skip_bad:
         where = f'{found.place}: {image.where}' if image.where else ''
@@ -60,7 +66,7 @@ def gather(
     )
   _check_alike(found.place, looked, options)
   looked = _split(found.place, looked, options)
-  return collection.Collection(found, reader, looked, rejected)
+  return collection.Collection(found, reader, pixels, looked, rejected)
 
 
 def _timed(items: Sequence[folders.Labelled]) -> Iterator[folders.Labelled]:
@@ -73,7 +79,9 @@ def _timed(items: Sequence[folders.Labelled]) -> Iterator[folders.Labelled]:
       print(f'{done + 1}/{len(items)} images looked at', file=sys.stderr)
 
 
-def _look(image: folders.Labelled, reader: images.Reader) -> collection.Looked:
+def _look(
+  image: folders.Labelled, reader: images.Reader, kept: spool.Spool
+) -> collection.Looked:
   pixels, facts = reader.read(image.path)
   _check_position(image, facts)
   known = _NOWHERE | facts.known | dict(image.known)
@@ -81,6 +89,7 @@ def _look(image: folders.Labelled, reader: images.Reader) -> collection.Looked:
   known |= {axis: facts.known[axis] for axis in _NOWHERE if axis in facts.known}
   return collection.Looked(
     image=image,
+    number=kept.add(pixels),
     unit=facts.unit,
     stored_shape=facts.stored_shape,
     shape=pixels.shape,
@@ -166,19 +175,26 @@ def _split(
 ) -> list[collection.Looked]:
   """The images with their splits: those of their folders, or drawn ones."""
   if looked[0].image.split:
+    if options.folds:
+      raise ValueError(
+        f'{place}: its folders tell the splits. Leave out --folds, or move the '
+        'classes out of them.'
+      )
     return list(looked)
-  named = zip(settings.SPLITS, options.fractions, strict=True)
   try:
     drawn = splits.stratified_split(
       np.array([item.image.label for item in looked]),
-      fractions={split: share for split, share in named if share},
+      fractions=settings.shares(options),
       seed=options.seed,
       groups=_groups(looked, options.group_radius_arcsec),
     )
   except ValueError as error:
+    fewer = '--fractions 0.8,0,0.2 leaves valid out, 1,0,0 test too'
+    if options.folds:
+      fewer = f'--folds {options.folds} asks for that many'
     raise ValueError(
-      f'{place}: {error} (--fractions 0.8,0,0.2 leaves valid out, 1,0,0 test '
-      'too; --group_radius_arcsec sets which images share a split.)'
+      f'{place}: {error} ({fewer}; --group_radius_arcsec sets which images '
+      'share a split.)'
     ) from error
   return [
     dataclasses.replace(

@@ -5,7 +5,13 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from tfds_builders.image_folder import collection, folders, gather, samples
+from tfds_builders.image_folder import (
+  collection,
+  folders,
+  gather,
+  images,
+  samples,
+)
 from tfds_builders.image_folder import image_folder_dataset_builder as builder
 
 
@@ -64,6 +70,67 @@ def test_neighbours_and_copies_share_a_split(tmp_path):
     split[f'FRI/FRI{n}.npy'] == split[f'FRI/x{n}.npy'] for n in range(6)
   )
   assert found.metadata()['copies'] == 6
+
+
+def test_folds_take_equal_shares_of_each_class_by_seed(tmp_path):
+  folder = samples.fill(tmp_path / 'FRI_FRII', samples.write_npy, '.npy', 12)
+  found = gathered(folder, folds=4)
+  assert found.metadata()['counts'] == {
+    f'fold_{k}': {'FRI': 3, 'FRII': 3} for k in range(4)
+  }
+  assert found.splits() == ['fold_0', 'fold_1', 'fold_2', 'fold_3']
+  assert splits_of(gathered(folder, folds=4)) == splits_of(found)
+  assert splits_of(gathered(folder, folds=4, seed=1)) != splits_of(found)
+  many = gathered(folder, folds=12)
+  assert many.splits() == [f'fold_{k}' for k in range(12)]
+
+
+def test_neighbours_and_copies_share_a_fold(tmp_path):
+  for label, first in (('FRI', 0), ('FRII', 180)):
+    for n in range(16):
+      # Pairs that are 40 arcsec apart; fields have 54 arcsec.
+      samples.write_fits(
+        # Letters, as files of one sum of digits have the same noise.
+        tmp_path / 'in' / label / f'{label}{chr(97 + n)}.fits',
+        ra_deg=first + 10.0 * (n // 2) + 0.0128 * (n % 2),
+      )
+  for seed in range(4):
+    found = splits_of(gathered(tmp_path / 'in', folds=4, seed=seed))
+    assert len(set(found.values())) == 4
+    for label in ('FRI', 'FRII'):
+      for n in range(0, 16, 2):
+        one, other = (f'{label}/{label}{chr(97 + m)}.fits' for m in (n, n + 1))
+        assert found[one] == found[other]
+  copied = samples.fill(tmp_path / 'copied', samples.write_npy, '.npy', 8)
+  for n in range(8):
+    path = copied / 'FRI' / f'FRI{n}.npy'
+    shutil.copy(path, path.with_name(f'x{n}.npy'))
+  split = splits_of(gathered(copied, folds=4))
+  assert all(
+    split[f'FRI/FRI{n}.npy'] == split[f'FRI/x{n}.npy'] for n in range(8)
+  )
+
+
+def test_each_file_is_read_once_and_kept_as_it_was(tmp_path, monkeypatch):
+  folder = samples.fill(tmp_path / 'in', samples.write_npy, '.npy', 5)
+  read, pixels = images.Reader.read, {}
+
+  def spy(self, path):
+    assert path not in pixels
+    pixels[path], facts = read(self, path)
+    return pixels[path], facts
+
+  monkeypatch.setattr(images.Reader, 'read', spy)
+  found = gathered(folder)
+  for path in pixels:
+    # What is built is what was looked at.
+    path.write_text('gone')
+  for split in ('test', 'train', 'valid'):
+    for name, example in found.examples(split):
+      wanted = pixels[folder / name]
+      np.testing.assert_array_equal(example['image'][..., 0], wanted)
+      assert example['image'].dtype == wanted.dtype
+  assert len(pixels) == 10
 
 
 def damaged(path):
@@ -180,6 +247,14 @@ WRONG = [
   (lambda f: None, {'fractions': (0.5, 0.5)}, 'wanted three of train,valid'),
   (lambda f: None, {'fractions': (0.5, 0.6, -0.1)}, 'wanted three of'),
   (lambda f: None, {'size_pix': 4}, 'size_pix 4: wanted 8'),
+  (lambda f: None, {'folds': 1}, 'folds 1: wanted 2'),
+  (lambda f: None, {'folds': 0}, 'folds 0: wanted 2'),
+  (
+    lambda f: None,
+    {'folds': 2, 'fractions': (0.5, 0.0, 0.5)},
+    'folds 2 and fractions .*equal shares',
+  ),
+  (lambda f: None, {'folds': 5}, r'4 sources, fewer .*\(--folds 5 asks'),
   (lambda f: None, {'beam_arcsec': np.nan}, 'beam_arcsec nan: wanted'),
   (lambda f: None, {'unit': 'K'}, "'K' does not convert"),
   (lambda f: None, {'name': 'radio_fits'}, 'is a builder'),
@@ -209,6 +284,9 @@ def test_options_that_files_contradict_are_refused(tmp_path):
   samples.fill(tmp_path / 'twice' / 'valid', samples.write_npy, '.npy')
   with pytest.raises(ValueError, match='two folders of one split'):
     gathered(tmp_path / 'twice')
+  parted = samples.fill(tmp_path / 'p' / 'train', samples.write_npy, '.npy')
+  with pytest.raises(ValueError, match=r'folders tell the splits.*--folds'):
+    gathered(parted.parent, folds=2)
   few = samples.fill(tmp_path / 'few', samples.write_npy, '.npy', 2)
   with pytest.raises(ValueError, match=r'2 sources, fewer .*0\.8,0,0\.2'):
     gathered(few)

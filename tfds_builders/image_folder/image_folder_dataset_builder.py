@@ -1,20 +1,12 @@
 """Anyone's labelled images, one folder a class, as a data set."""
 
 import dataclasses
-import functools
 import pathlib
-from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import tensorflow_datasets as tfds
 
-from tfds_builders.image_folder import (
-  collection,
-  folders,
-  gather,
-  positions,
-  settings,
-)
+from tfds_builders.image_folder import folders, labelled, positions, settings
 
 
 def _columns(text: str) -> dict[str, str]:
@@ -44,6 +36,19 @@ class Options(settings.Settings):
     object.__setattr__(self, 'columns', pairs)
     settings.check(self, self.name, 'image_folder')
 
+  def found(self) -> folders.Found:
+    """The images of the folder, with what the catalogue tells of them.
+
+    Raises:
+      ValueError: no folder, or a catalogue that is not sure.
+    """
+    if self.folder is None:
+      raise ValueError('no folder. Set --folder.')
+    found = folders.find(self.folder, other=[self.positions])
+    if self.positions is None:
+      return found
+    return positions.place(found, self.positions, dict(self.columns))
+
   def record(self) -> dict[str, Any]:
     """All values; of the folder and the catalogue, the content."""
     inputs = {}
@@ -58,43 +63,8 @@ class Options(settings.Settings):
     return settings.record(self, **inputs)
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(labelled.Builder):
   """Labelled images of one kind, with sky position and noise where known."""
 
   VERSION = tfds.core.Version('1.0.0')
-  RELEASE_NOTES: ClassVar = {'1.0.0': 'First version.'}
-
-  def __init__(self, *, options: Options | None = None, **how):
-    self.options = options or Options()
-    # The place of the data, and the name in dataset_info.json.
-    self.name = self.options.name
-    super().__init__(**how)
-
-  @functools.cached_property
-  def _images(self) -> collection.Collection:
-    options = self.options
-    if options.folder is None:
-      raise ValueError('no folder. Set --folder.')
-    found = folders.find(options.folder, other=[options.positions])
-    if options.positions is not None:
-      found = positions.place(found, options.positions, dict(options.columns))
-    return gather.gather(found, options)
-
-  def _info(self) -> tfds.core.DatasetInfo:
-    stored = collection.stored_features(self.data_dir)
-    return self.dataset_info_from_configs(
-      features=stored or self._images.features(),
-      metadata=tfds.core.MetadataDict(
-        {} if stored else self._images.metadata()
-      ),
-    )
-
-  def _split_generators(self, dl_manager: tfds.download.DownloadManager):
-    del dl_manager  # Nothing is downloaded.
-    self._images.tell(self.data_dir)
-    return {s: self._generate_examples(s) for s in self._images.splits()}
-
-  def _generate_examples(
-    self, split: str
-  ) -> Iterator[tuple[str, dict[str, Any]]]:
-    yield from self._images.examples(split)
+  OPTIONS = Options

@@ -197,3 +197,31 @@ def test_folders_of_classes_may_be_links(tmp_path):
   samples.write_npy(there / 'FRI' / 'new.npy')
   with pytest.raises(ValueError, match='was built with folder='):
     built(tmp_path, folder)
+
+
+def test_folds_are_stored_and_add_up(tmp_path, capsys):
+  folder = samples.fill(tmp_path / 'in', samples.write_picture, '.png', 6)
+  flags = {'folder': folder, 'name': 'mine', 'data_dir': tmp_path / 'data'}
+  argv = [f'--{key}={value}' for key, value in (flags | {'folds': 3}).items()]
+  assert build.main(['image_folder', *argv]) == 0
+  directory = pathlib.Path(capsys.readouterr().out.strip())
+  sizes = pipeline.open_dataset(directory).num_examples
+  assert sizes == {'fold_0': 4, 'fold_1': 4, 'fold_2': 4}
+  data = tfds.builder_from_directory(directory)
+  both = data.as_data_source('fold_1+fold_2')
+  names = {e['name'] for e in both} | {
+    e['name'] for e in data.as_data_source('fold_0')
+  }
+  assert (len(both), len(names)) == (8, 12)
+  with pytest.raises(ValueError, match='built with folds=3, asked for is fold'):
+    built(tmp_path, folder)
+
+
+def test_data_of_a_build_before_folds_are_still_taken(tmp_path):
+  folder = samples.fill(tmp_path / 'in', samples.write_npy, '.npy')
+  directory, _, _ = built(tmp_path, folder)
+  path = directory / 'metadata.json'
+  record = json.loads(path.read_text())
+  assert record['options'].pop('folds') is None
+  path.write_text(json.dumps(record))
+  assert built(tmp_path, folder)[0] == directory

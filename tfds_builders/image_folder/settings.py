@@ -54,6 +54,12 @@ class Settings:
     'split out',
     _fractions,
   )
+  folds: int | None = option(
+    None,
+    'store this many folds of equal shares, fold_0 and so on, instead of '
+    'train, valid and test',
+    int,
+  )
   seed: int = option(0, 'of the draw of the splits', int)
   group_radius_arcsec: float | None = option(
     None,
@@ -62,6 +68,14 @@ class Settings:
     float,
   )
   skip_bad: bool = option(False, 'pass over what is bad, and list it')
+
+
+def shares(options: Settings) -> dict[str, float]:
+  """Name of each split that is drawn -> its share of each class."""
+  if options.folds:
+    return {f'fold_{k}': 1 / options.folds for k in range(options.folds)}
+  named = zip(SPLITS, options.fractions, strict=True)
+  return {split: share for split, share in named if share}
 
 
 def check(options: Settings, name: str, builder: str) -> None:
@@ -80,16 +94,7 @@ def check(options: Settings, name: str, builder: str) -> None:
     value = getattr(options, key)
     if value is not None and not 0 < value < math.inf:
       raise ValueError(f'{key} {value}: wanted more than 0.')
-  shares = options.fractions
-  if (
-    len(shares) != len(SPLITS)
-    or not all(share >= 0 for share in shares)
-    or not math.isclose(sum(shares), 1, abs_tol=1e-6)
-  ):
-    raise ValueError(
-      f'fractions {shares}: wanted three of {",".join(SPLITS)} that sum to 1, '
-      'such as 0.8,0.1,0.1.'
-    )
+  _check_fractions(options)
   if options.unit is not None:
     try:
       units.to_jy_beam(options.unit)
@@ -97,6 +102,27 @@ def check(options: Settings, name: str, builder: str) -> None:
       raise ValueError(
         f'unit: {error}. Wanted Jy/beam, mJy/beam, ...'
       ) from error
+
+
+def _check_fractions(options: Settings) -> None:
+  given = options.fractions
+  if (
+    len(given) != len(SPLITS)
+    or not all(share >= 0 for share in given)
+    or not math.isclose(sum(given), 1, abs_tol=1e-6)
+  ):
+    raise ValueError(
+      f'fractions {given}: wanted three of {",".join(SPLITS)} that sum to 1, '
+      'such as 0.8,0.1,0.1.'
+    )
+  if options.folds is not None:
+    if options.folds < 2:
+      raise ValueError(f'folds {options.folds}: wanted 2 or more.')
+    if given != Settings.fractions:
+      raise ValueError(
+        f'folds {options.folds} and fractions {given}: folds have equal '
+        'shares. Leave one of them out.'
+      )
 
 
 def record(

@@ -1,13 +1,11 @@
 """The labelled images that an info.json lists, as a data set."""
 
 import dataclasses
-import functools
-from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import tensorflow_datasets as tfds
 
-from tfds_builders.image_folder import collection, folders, gather, settings
+from tfds_builders.image_folder import folders, labelled, settings
 from tfds_builders.radio_json import info
 
 
@@ -43,37 +41,8 @@ class Options(settings.Settings):
     return settings.record(self, info=files and {**files, '': path})
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(labelled.Builder):
   """Labelled images of one kind, with sky position and noise where known."""
 
   VERSION = tfds.core.Version('1.0.0')
-  RELEASE_NOTES: ClassVar = {'1.0.0': 'First version.'}
-
-  def __init__(self, *, options: Options | None = None, **how):
-    self.options = options or Options()
-    # The place of the data, and the name in dataset_info.json.
-    self.name = self.options.name
-    super().__init__(**how)
-
-  @functools.cached_property
-  def _images(self) -> collection.Collection:
-    return gather.gather(self.options.found(), self.options)
-
-  def _info(self) -> tfds.core.DatasetInfo:
-    stored = collection.stored_features(self.data_dir)
-    return self.dataset_info_from_configs(
-      features=stored or self._images.features(),
-      metadata=tfds.core.MetadataDict(
-        {} if stored else self._images.metadata()
-      ),
-    )
-
-  def _split_generators(self, dl_manager: tfds.download.DownloadManager):
-    del dl_manager  # Nothing is downloaded.
-    self._images.tell(self.data_dir)
-    return {s: self._generate_examples(s) for s in self._images.splits()}
-
-  def _generate_examples(
-    self, split: str
-  ) -> Iterator[tuple[str, dict[str, Any]]]:
-    yield from self._images.examples(split)
+  OPTIONS = Options

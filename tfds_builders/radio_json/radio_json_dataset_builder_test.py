@@ -212,3 +212,10 @@ def test_data_outlive_their_images_but_not_another_list(tmp_path, entries):
   assert built(tmp_path, path)[0] == directory
   with pytest.raises(ValueError, match=r'no list of images\. Set --info'):
     build.build('radio_json', data_dir=tmp_path / 'none')
+
+
+def test_listed_images_can_be_stored_as_folds(tmp_path, entries):
+  directory, _, metadata = built(tmp_path, write(tmp_path, entries), folds=2)
+  dataset = pipeline.open_dataset(directory)
+  assert dataset.num_examples == {'fold_0': 4, 'fold_1': 4}
+  assert metadata['counts']['fold_1'] == {'FRI': 2, 'FRII': 2}
