@@ -193,14 +193,10 @@ def _tell_shared(a: Split, b: Split) -> int:
   pairs = shared(a, b)
   (a_placed, a_other), (b_placed, b_other) = a.by_place(), b.by_place()
   other = len(a_other.names) + len(b_other.names)
-  how = [
-    *(['show a source of'] if a_placed.names and b_placed.names else []),
-    *(['look like one of'] if other else []),
-  ]
+  by_place = ['show a source of'] if a_placed.names and b_placed.names else []
+  how = ', or '.join(by_place + (['look like one of'] if other else []))
   images = len({image for image, _ in pairs})
-  print(
-    f'{a.title}: {images} of {len(a.names)} images {", or ".join(how)} {b.title}'
-  )
+  print(f'{a.title}: {images} of {len(a.names)} images {how} {b.title}')
   for image, source in pairs[:_SHOWN]:
     print(f'  {image}  {source}')
   if len(pairs) > _SHOWN:
