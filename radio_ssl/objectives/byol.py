@@ -7,11 +7,10 @@ from typing import ClassVar
 import chex
 import jax
 import jax.numpy as jnp
-import optax
 from flax import linen as nn
 
 from radio_ssl.models import heads
-from radio_ssl.objectives import base
+from radio_ssl.objectives import _momentum, base
 
 Array = jax.Array
 
@@ -36,10 +35,7 @@ class Config:
   norm_z: bool = False
 
   def __post_init__(self):
-    if not 0 <= self.ema_decay <= 1:
-      raise ValueError(
-        f'objective.ema_decay is {self.ema_decay}; wanted a value in [0, 1].'
-      )
+    _momentum.check_decay(self.ema_decay)
 
 
 def cosine_regression(p: Array, z: Array) -> Array:
@@ -91,22 +87,16 @@ class BYOL:
 
   def ema_schedule(self, step: Array) -> Array:
     """Decay of the moving average at `step`, section 3.1 of the paper."""
-    progress = jnp.minimum(step / self.num_steps, 1)
-    return 1 - (1 - self.config.ema_decay) * (
-      (jnp.cos(jnp.pi * progress) + 1) / 2
+    return _momentum.rising_decay(
+      step, start=self.config.ema_decay, num_steps=self.num_steps
     )
 
   def init(self, rng: Array, batch: Mapping):
     """Online parameters, and a copy of encoder and projector beside them."""
     variables = self.network.init(rng, batch['views']['global'][0])
     params, batch_stats = variables['params'], variables['batch_stats']
-    return params, {
-      'batch_stats': batch_stats,
-      'ema_params': jax.tree.map(jnp.copy, _without_predictor(params)),
-      'ema_batch_stats': jax.tree.map(
-        jnp.copy, _without_predictor(batch_stats)
-      ),
-    }
+    ema = _momentum.copies(params, batch_stats, without=('predictor',))
+    return params, {'batch_stats': batch_stats, **ema}
 
   def loss(self, params, model_state, batch, *, step, rng):
     """The symmetric loss, eq. (2) for both orders of the two views."""
@@ -146,16 +136,10 @@ class BYOL:
   def after_update(self, old_params, params, model_state, step):
     """Moves the average towards the new parameters, eq. (1)."""
     del old_params
-    ema_params = optax.incremental_update(
-      _without_predictor(params),
-      model_state['ema_params'],
-      1 - self.ema_schedule(step),
+    ema_params = _momentum.moved(
+      params, model_state['ema_params'], self.ema_schedule(step)
     )
     return params, model_state | {'ema_params': ema_params}
-
-
-def _without_predictor(tree: Mapping) -> dict:
-  return {name: branch for name, branch in tree.items() if name != 'predictor'}
 
 
 def make(config: Config, *, encoder, axis_name, num_steps, **context) -> BYOL:
