@@ -113,17 +113,28 @@ def _facts(
   ]
   if dataset.label_names is not None:
     lines.append(f'- classes: {", ".join(dataset.label_names)}')
-  known = np.concatenate(list(sky.values()))
-  known = known[np.isfinite(known).all(axis=1)]
+  everything = np.concatenate(list(sky.values()))
+  known = everything[np.isfinite(everything).all(axis=1)]
   if len(known):
-    (ra0, dec0), (ra1, dec1) = known.min(axis=0), known.max(axis=0)
+    ra0, ra1 = _arc(known[:, 0])
+    dec0, dec1 = known[:, 1].min(), known[:, 1].max()
     lines.append(
       f'- sky: RA {ra0:.3f} to {ra1:.3f}, Dec {dec0:+.3f} to {dec1:+.3f} deg '
       '(ICRS, centres)'
     )
   if not len(known) or metadata.get('overlap') == 'unknown':
     lines.append('- overlap with other sets: unknown, for want of positions')
+  elif len(known) < len(everything):
+    lines.append(f'- without a position: {len(everything) - len(known)} images')
   return lines
+
+
+def _arc(ra_deg: np.ndarray) -> tuple[float, float]:
+  """First and last right ascension, eastwards, of the shortest arc of all."""
+  ra = np.sort(ra_deg % 360)
+  gaps = np.append(np.diff(ra), ra[0] + 360 - ra[-1])
+  last = int(np.argmax(gaps))
+  return float(ra[(last + 1) % len(ra)]), float(ra[last])
 
 
 def _or_varies(value: float | None) -> str:
@@ -147,13 +158,17 @@ def _map(sky: dict[str, np.ndarray]) -> matplotlib.figure.Figure:
   whole = figure.add_subplot(1, 2, 1, projection='mollweide')
   near = figure.add_subplot(1, 2, 2)
   style = {'linestyle': 'none', 'marker': '.', 'markersize': 3}
+  everything = np.concatenate(list(sky.values()))[:, 0]
+  known = everything[np.isfinite(everything)]
+  first = _arc(known)[0] if len(known) else 0.0
   for split, positions in sky.items():
     ra, dec = positions.T
     # East is on the left.
     west = -np.radians((ra + 180) % 360 - 180)
     label = f'{split}: {len(positions)}'
     whole.plot(west, np.radians(dec), label=label, **style)
-    near.plot(ra, dec, **style)
+    # Across RA 0 the numbers go on beyond 360.
+    near.plot(first + (ra - first) % 360, dec, **style)
   hours = np.arange(-150, 180, 30)
   whole.set_xticks(
     np.radians(hours), [f'{-h % 360}' for h in hours], fontsize=7

@@ -66,6 +66,19 @@ def test_card_tells_counts_classes_sky_and_command(tmp_path):
   assert len(source) == 3
 
 
+@pytest.mark.parametrize(
+  ('ra', 'wanted'),
+  [
+    ([10.0, 30.0, 20.0], (10, 30)),
+    ([359.9, 0.1, 0.0], (359.9, 0.1)),
+    ([0.0, 100.0, 240.0, 250.0], (240, 100)),
+    ([5.0], (5, 5)),
+  ],
+)
+def test_right_ascensions_span_their_shortest_arc(ra, wanted):
+  np.testing.assert_allclose(card._arc(np.array(ra)), wanted)
+
+
 @pytest.mark.parametrize('placed', [True, False])
 def test_overlap_that_nobody_can_know_is_told(tmp_path, placed):
   told = _card(_dataset(tmp_path, placed=placed))
