@@ -1,4 +1,4 @@
-"""Source catalogues: VOTable, FITS, CSV or ECSV, usual column names."""
+"""Source catalogues: VOTable, FITS or text tables, usual column names."""
 
 import csv
 import dataclasses
@@ -10,6 +10,8 @@ import astropy.coordinates
 import astropy.table
 import astropy.units as u
 import numpy as np
+
+from radio_ssl.data import tables
 
 # For each of our columns: names it goes by, compared in lower case.
 _NAMES = {
@@ -31,13 +33,8 @@ _UNITS = {
   'source_size_arcsec': u.arcsec,
   'flux_jy': u.Jy,
 }
-_FORMATS = {
-  '.csv': 'ascii.csv',
-  '.vot': 'votable',
-  '.votable': 'votable',
-  '.xml': 'votable',
-  '.vo': 'votable',
-}
+# What stands for no class, compared in lower case.
+_NO_LABEL = ('nan', 'none', 'null', 'n/a', '--')
 
 
 class CatalogueError(ValueError):
@@ -52,11 +49,14 @@ class Catalogue:
     path: where they come from.
     ra_deg: float64, ICRS.
     dec_deg: float64, ICRS.
-    source_size_arcsec: float64, NaN where unknown.
+    source_size_arcsec: float64, NaN where unknown, infinite or negative.
     flux_jy: float64, NaN where unknown.
     redshift: float64, NaN where unknown.
-    label: str, or None for a catalogue without classes.
-    name: str, unique; made from the position where the file names none.
+    label: str, '' where unknown: blank, nan, none, null, n/a or --, in any
+      case; None for a catalogue without classes.
+    name: str, unique: of several that are the same, the second is called
+      NAME#2, or the next number that is not the name of another; made from the
+      position where the file names none.
   """
 
   path: pathlib.Path
@@ -91,11 +91,12 @@ def read(
   """Reads a catalogue.
 
   Columns are converted from the unit they declare; without one, positions are
-  degrees (or sexagesimal text, RA in hours), sizes arcsec, fluxes Jy. Text is
-  stripped.
+  degrees (or sexagesimal text, RA in hours), sizes arcsec, fluxes Jy. Positions
+  of a VOTable are converted from the coordinate system (COOSYS) it declares;
+  all others are ICRS. Text is stripped.
 
   Args:
-    path: .csv, .ecsv, .fits, .vot, .xml, and what else astropy.table knows.
+    path: as `tables.read` takes it.
     columns: our name -> the file's, for columns not found by their usual names.
     flag: of the command line that gives `columns`, for messages.
 
@@ -111,11 +112,13 @@ def read(
     key: _numbers(path, table, found.get(key), key)
     for key in ('source_size_arcsec', 'flux_jy', 'redshift')
   }
+  size = values['source_size_arcsec']
+  size[~np.isfinite(size) | (size < 0)] = np.nan
   values['ra_deg'], values['dec_deg'] = _positions(path, table, found)
   label = found.get('label')
   return Catalogue(
     path=path,
-    label=None if label is None else _text(table[label]),
+    label=None if label is None else _labels(table[label]),
     name=_unique_names(table, found.get('name'), values),
     **values,
   )
@@ -127,14 +130,12 @@ def _table(path: pathlib.Path) -> astropy.table.Table:
   try:
     with warnings.catch_warnings():
       warnings.simplefilter('ignore')
-      return astropy.table.Table.read(
-        path, format=_FORMATS.get(path.suffix.lower())
-      )
+      return tables.read(path)
   except Exception as error:  # every format raises its own classes.
     reason = ' '.join(str(error).split())[:160] or type(error).__name__
     raise CatalogueError(
-      f'{path}: not a readable table ({reason}). Wanted VOTable, FITS, CSV or '
-      'ECSV with a header line.'
+      f'{path}: not a readable table ({reason}). Wanted VOTable, FITS, ECSV or '
+      'text with a header line (.csv, .tsv, .txt).'
     ) from error
 
 
@@ -190,7 +191,28 @@ def _numbers(
 def _positions(
   path: pathlib.Path, table: astropy.table.Table, found: Mapping[str, str]
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Right ascension in [0, 360) and declination, degrees."""
+  """ICRS right ascension in [0, 360) and declination, degrees."""
+  ra_deg, dec_deg = _stated_positions(path, table, found)
+  column = found['ra_deg']
+  try:
+    frame = tables.frame(table[column])
+  except ValueError as error:
+    raise CatalogueError(
+      f'{path}: column {column!r} is in no known coordinate system ({error}). '
+      'Convert the positions to ICRS.'
+    ) from error
+  if frame is not None:
+    sky = astropy.coordinates.SkyCoord(ra_deg, dec_deg, unit='deg', frame=frame)
+    ra_deg, dec_deg = sky.icrs.ra.deg, sky.icrs.dec.deg
+  ra_deg = ra_deg % 360
+  # What is less than the precision below 0 comes back as 360.
+  return np.where(ra_deg == 360, 0.0, ra_deg), dec_deg
+
+
+def _stated_positions(
+  path: pathlib.Path, table: astropy.table.Table, found: Mapping[str, str]
+) -> tuple[np.ndarray, np.ndarray]:
+  """Longitude and latitude in degrees, in the frame of the file."""
   ra, dec = found['ra_deg'], found['dec_deg']
   if table[ra].dtype.kind in 'UOS' and not _are_numbers(table[ra]):
     try:
@@ -213,7 +235,7 @@ def _positions(
       f'{path}: row {row + 1} is at RA {ra_deg[row]}, Dec {dec_deg[row]}; '
       'wanted degrees with |Dec| <= 90. Correct or remove it.'
     )
-  return ra_deg % 360, dec_deg
+  return ra_deg, dec_deg
 
 
 def _are_numbers(column: astropy.table.Column) -> bool:
@@ -237,6 +259,11 @@ def _text(column: astropy.table.Column) -> np.ndarray:
   )
 
 
+def _labels(column: astropy.table.Column) -> np.ndarray:
+  found = _text(column)
+  return np.where(np.isin(np.char.lower(found), _NO_LABEL), '', found)
+
+
 def _unique_names(
   table: astropy.table.Table,
   column: str | None,
@@ -247,11 +274,13 @@ def _unique_names(
   else:
     places = zip(values['ra_deg'], values['dec_deg'], strict=True)
     names = np.array([f'{ra:010.6f}{dec:+010.6f}' for ra, dec in places])
-  seen: dict[str, int] = {}
-  unique = []
+  own, numbers, unique = set(names), {}, []
   for name in names:
-    seen[name] = seen.get(name, 0) + 1
-    unique.append(name if seen[name] == 1 else f'{name}#{seen[name]}')
+    number = numbers.get(name, 0) + 1
+    while number > 1 and f'{name}#{number}' in own:
+      number += 1
+    numbers[name] = number
+    unique.append(name if number == 1 else f'{name}#{number}')
   return np.array(unique)
 
 

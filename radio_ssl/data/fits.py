@@ -19,7 +19,7 @@ import astropy.wcs
 import astropy.wcs.utils
 import numpy as np
 
-from radio_ssl.data import beams, records, units, windows
+from radio_ssl.data import beams, celestial, records, units, windows
 
 # Brighter than the Sun: a wrong unit or damaged bytes.
 _BRIGHTEST_JY_BEAM = 1e7
@@ -125,8 +125,12 @@ def header(
   """Reads what `opened` would but the pixels; same arguments."""
   path = pathlib.Path(path)
   # Packed files are not unpacked for it, nor checksums verified.
-  with _told(path), astropy.io.fits.open(path) as hdus:
-    return _header(path, hdus, unit, beam_arcsec, channel)
+  with _told(path):
+    if not records.is_packed(path):
+      with open(path, 'rb') as file:
+        records.headers(file, verify=False)
+    with astropy.io.fits.open(path) as hdus:
+      return _header(path, hdus, unit, beam_arcsec, channel)
 
 
 @contextlib.contextmanager
@@ -238,9 +242,9 @@ def _told(path: pathlib.Path) -> Iterator[None]:
   if not path.is_file():
     raise FitsError(f'{path}: no such file. Check the path.', 'no file')
   with warnings.catch_warnings():
-    # Cosmetic: old keywords are repaired as astropy reads them.
+    # Cosmetic: old keywords are repaired as astropy reads them, and padding may
+    # be missing. That the data are there, `records.headers` has seen.
     warnings.simplefilter('ignore')
-    warnings.filterwarnings('error', message='.*truncated.*')
     try:
       yield
     except FitsError:
@@ -270,15 +274,6 @@ def _header(
     )
   cards = hdus[number].header
   wcs = _celestial(path, cards)
-  bunit = unit if unit is not None else str(cards.get('BUNIT', ''))
-  try:
-    factor = units.to_jy_beam(bunit)
-  except ValueError:
-    raise FitsError(
-      f'{path}: BUNIT is {bunit!r}; wanted one that converts to Jy/beam. Set '
-      "unit='Jy/beam' (--unit) to override.",
-      'unit',
-    ) from None
   scales = astropy.wcs.utils.proj_plane_pixel_scales(wcs)
   plane = _plane(path, cards, channel)
   return Header(
@@ -287,7 +282,7 @@ def _header(
     wcs=wcs,
     beam=_beam(path, cards, hdus, plane, beam_arcsec),
     pixel_scale_arcsec=float(np.sqrt(np.prod(scales)) * 3600),
-    factor_to_jy_beam=factor,
+    factor_to_jy_beam=_factor_to_jy_beam(path, cards, unit),
     hdu=number,
     plane=plane,
   )
@@ -305,22 +300,7 @@ def _celestial(
   path: pathlib.Path, cards: astropy.io.fits.Header
 ) -> astropy.wcs.WCS:
   try:
-    whole = astropy.wcs.WCS(cards)
-    if (whole.wcs.lng, whole.wcs.lat) != (0, 1):
-      raise ValueError('axes 1 and 2 are not longitude and latitude')
-    wcs = whole.celestial
-    astropy.wcs.utils.wcs_to_celestial_frame(wcs)
-    x, y = (cards['NAXIS1'] - 1) / 2, (cards['NAXIS2'] - 1) / 2
-    if not np.isfinite(wcs.wcs_pix2world([[x, y]], 0)).all():
-      raise ValueError('the centre of the image is not on the sky')
-    if wcs.pixel_scale_matrix.any(axis=1).sum() != 2:
-      raise ValueError('pixels of no size')
-    sides = astropy.wcs.utils.proj_plane_pixel_scales(wcs)
-    if max(sides) > min(sides) * 1.01:
-      raise ValueError(
-        f'pixels of {sides[0] * 3600:.4g} x {sides[1] * 3600:.4g} arcsec, '
-        'wanted square ones: regrid'
-      )
+    return celestial.read(cards)
   except Exception as error:  # wcslib raises many classes of its own.
     axes = [cards.get(f'CTYPE{n}') for n in (1, 2)]
     reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
@@ -329,8 +309,25 @@ def _celestial(
       'Wanted RA/Dec or Galactic axes with a projection: repair the header.',
       'WCS',
     ) from error
-  wcs.array_shape = (cards['NAXIS2'], cards['NAXIS1'])
-  return wcs
+
+
+def _factor_to_jy_beam(
+  path: pathlib.Path, cards: astropy.io.fits.Header, override: str | None
+) -> float:
+  name, unit = 'BUNIT', str(cards.get('BUNIT') or '')
+  if override is not None:
+    name, unit = 'unit= (--unit)', override
+  try:
+    return units.to_jy_beam(unit)
+  except ValueError:
+    remedy = "If its pixels are Jy/beam, set unit='Jy/beam' (--unit)."
+    if units.is_known(unit):
+      remedy = 'Convert the image first: this is no flux per beam.'
+    raise FitsError(
+      f'{path}: {name} is {unit!r}; wanted one that converts to Jy/beam. '
+      f'{remedy}',
+      'unit',
+    ) from None
 
 
 def _beam(
@@ -357,11 +354,10 @@ def _plane(
   """Index, in NumPy's order, of the plane to take from the leading axes."""
   index = []
   for axis in range(cards['NAXIS'], 2, -1):
-    length, kind = cards[f'NAXIS{axis}'], str(cards.get(f'CTYPE{axis}', ''))
+    length, kind = cards[f'NAXIS{axis}'], beams.kind(cards, axis)
     spectral = kind.startswith(beams.SPECTRAL)
-    if kind.strip() == 'STOKES':
-      at = _STOKES_I - cards.get(f'CRVAL{axis}', 1)
-      at = at / cards.get(f'CDELT{axis}', 1) + cards.get(f'CRPIX{axis}', 1) - 1
+    if kind == 'STOKES':
+      at = _of_stokes_i(cards, axis)
     elif length == 1:
       at = 0
     else:
@@ -372,9 +368,19 @@ def _plane(
         what = f'one, or channel= (--channel) of 0 to {length - 1}'
       raise FitsError(
         f'{path}: axis {axis} ({kind or "no CTYPE"}) has {length} planes, '
-        f'the first at {cards.get(f"CRVAL{axis}", "no CRVAL")}; wanted {what}. '
+        f'the first at {cards.get(f"CRVAL{axis}", "no CRVAL")} in steps of '
+        f'{cards.get(f"CDELT{axis}", "no CDELT")}; wanted {what}. '
         'Or write that plane to a file first, or leave this file out.',
         'axes',
       )
     index.append(int(at))
   return tuple(index)
+
+
+def _of_stokes_i(cards: astropy.io.fits.Header, axis: int) -> float | None:
+  """Index of its plane, if whole and on the axis; else there is none."""
+  first, step = cards.get(f'CRVAL{axis}', 1), cards.get(f'CDELT{axis}', 1)
+  if step == 0:  # A single plane needs none.
+    single = cards[f'NAXIS{axis}'] == 1
+    return 0 if single and first == _STOKES_I else None
+  return (_STOKES_I - first) / step + cards.get(f'CRPIX{axis}', 1) - 1

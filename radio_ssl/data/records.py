@@ -10,6 +10,7 @@ import contextlib
 import gzip
 import lzma
 import math
+import os
 import pathlib
 import shutil
 import tempfile
@@ -57,14 +58,30 @@ def plain(path: pathlib.Path) -> Iterator[IO[bytes]]:
     if unpacker is None:
       yield file
       return
-    with unpacker(file) as packed, tempfile.NamedTemporaryFile() as copy:
+    with unpacker(file) as packed, _scratch() as (copy, unpacked):
       free = shutil.disk_usage(tempfile.gettempdir()).free - _DISK_LEFT_FREE
       if unpacker is gzip.open:
         free = min(free, _DEFLATE_AT_MOST * path.stat().st_size)
       _copy(packed, copy, at_most=free)
       copy.flush()
-      with open(copy.name, 'rb') as unpacked:
-        yield unpacked
+      yield unpacked
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+  """A temporary file, open to write and, apart from that, to read.
+
+  It loses its name at once: then it goes with this process, killed or not.
+  Windows names an open file for as long as it is open.
+  """
+  number, name = tempfile.mkstemp()
+  try:
+    with open(number, 'wb') as copy, open(name, 'rb') as unpacked:
+      with contextlib.suppress(PermissionError):
+        os.unlink(name)
+      yield copy, unpacked
+  finally:
+    pathlib.Path(name).unlink(missing_ok=True)
 
 
 def headers(
@@ -92,16 +109,17 @@ def headers(
     if verify and {'CHECKSUM', 'DATASUM'} & set(header):
       _verify(number, header, text, _chunks(file, length))
     else:
-      file.seek(length, 1)
+      file.seek(_padded(length), 1)
   return found
 
 
 def _walk(
   file: IO[bytes],
 ) -> Iterator[tuple[astropy.io.fits.Header, bytes, int]]:
-  """Each unit's header, parsed and raw, and the size of its data with padding.
+  """Each unit's header, parsed and raw, and the size of its data in bytes.
 
-  Between two steps the caller reads or passes over those data.
+  Between two steps the caller reads or passes over those data and what pads
+  them to whole blocks.
   """
   first = True
   while True:
@@ -118,8 +136,12 @@ def _walk(
       text.append(file.read(_BLOCK))
     joined = b''.join(text)
     header = astropy.io.fits.Header.fromstring(joined)
-    yield header, joined, -(-_data_size(header) // _BLOCK) * _BLOCK
+    yield header, joined, _data_size(header)
     first = False
+
+
+def _padded(length: int) -> int:
+  return -(-length // _BLOCK) * _BLOCK
 
 
 def _ends(block: bytes) -> bool:
@@ -141,20 +163,25 @@ def _data_size(header: astropy.io.fits.Header) -> int:
 
 
 def _chunks(file: IO[bytes], length: int) -> Iterator[bytes]:
-  while length:
-    chunk = file.read(min(length, _CHUNK))
-    if not chunk:
-      raise DamagedError(f'truncated: {length} bytes are missing')
-    length -= len(chunk)
-    yield chunk
+  """Data and their padding, which many writers leave out at the very end."""
+  there, whole = 0, _padded(length)
+  while there < whole:
+    wanted = min(whole - there, _CHUNK)
+    chunk = file.read(wanted)
+    if there + len(chunk) < min(there + wanted, length):
+      missing = length - there - len(chunk)
+      raise DamagedError(f'truncated: {missing} bytes are missing')
+    there += wanted
+    yield chunk.ljust(wanted, b'\0')
 
 
 def _copy(packed: IO[bytes], copy: IO[bytes], *, at_most: int) -> None:
   for _, text, length in _walk(packed):
-    if copy.tell() + len(text) + length > at_most:
+    size = copy.tell() + len(text) + length
+    if size > at_most:
       raise DamagedError(
-        f'its headers promise {copy.tell() + len(text) + length} bytes, and '
-        f'{at_most} are what it can hold or the disk can take'
+        f'its headers promise {size} bytes, and {at_most} are what it can hold '
+        'or the disk can take'
       )
     copy.write(text)
     for chunk in _chunks(packed, length):

@@ -2,6 +2,8 @@
 
 import re
 
+import astropy.units
+
 _PREFIXES = {
   '': 1.0,
   'k': 1e3,
@@ -36,3 +38,20 @@ def to_jy_beam(unit: str) -> float:
   if factor is None:
     raise ValueError(f'{unit!r} does not convert to Jy/beam')
   return factor
+
+
+def is_known(unit: str) -> bool:
+  """Whether each word of a unit is the name of one, in any case: JY/PIXEL."""
+  words = re.findall(r'[^\W\d_]+', unit)
+  return bool(words) and all(_is_name(word) for word in words)
+
+
+def _is_name(word: str) -> bool:
+  jansky = re.sub(r'(?i)jy$', 'Jy', word)
+  for spelling in (word, jansky, word.lower(), word.capitalize()):
+    try:
+      astropy.units.Unit(spelling)
+    except ValueError:
+      continue
+    return True
+  return False

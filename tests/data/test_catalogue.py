@@ -72,6 +72,31 @@ def test_missing_values_are_unknown_and_names_are_made_unique(tmp_path):
   assert found.name.tolist() == ['x', 'x#2']
 
 
+def test_no_two_names_are_the_same(tmp_path):
+  path = tmp_path / 'a.csv'
+  path.write_text('name,ra,dec\na,1,2\na,2,3\na#2,4,5\na#2,6,7\na,8,9\n')
+  found = catalogue.read(path).name.tolist()
+  # Each keeps the name that the file gives to it alone or first.
+  assert found == ['a', 'a#3', 'a#2', 'a#2#2', 'a#4']
+
+
+@pytest.mark.parametrize(
+  'word', ['nan', 'NaN', 'none', 'None', 'null', 'NULL', 'n/a', 'N/A', '--', '']
+)
+def test_words_for_no_label_are_none(tmp_path, word):
+  path = tmp_path / 'a.csv'
+  path.write_text(f'ra,dec,label\n1,2,FRI\n3,4, {word} \n5,6,Nano\n')
+  assert catalogue.read(path).label.tolist() == ['FRI', '', 'Nano']
+
+
+@pytest.mark.parametrize('size', ['inf', '-inf', '-5', '-99', 'nan', ''])
+def test_impossible_sizes_are_unknown(tmp_path, size):
+  path = tmp_path / 'a.csv'
+  path.write_text(f'ra,dec,size\n1,2,{size}\n3,4,0\n')
+  found = catalogue.read(path).source_size_arcsec
+  np.testing.assert_array_equal(found, [np.nan, 0])
+
+
 def test_sources_without_a_name_are_called_by_their_position(tmp_path):
   found = catalogue.read(write(tmp_path / 'a.csv'))
   assert found.name.tolist() == ['010.500000-20.250000', '350.000000+89.500000']
@@ -87,6 +112,14 @@ def test_rows_are_taken_from_every_column(tmp_path):
 def test_right_ascension_comes_back_from_zero_to_360(tmp_path):
   found = catalogue.read(write(tmp_path / 'a.csv', table(RAJ2000=[-10, 370])))
   np.testing.assert_allclose(found.ra_deg, [350, 10])
+
+
+@pytest.mark.parametrize('ra', ['-1e-16', '360', '-0.0', '-00:00:00.0000'])
+def test_right_ascension_is_never_360(tmp_path, ra):
+  (tmp_path / 'a.csv').write_text(f'ra,dec\n{ra},30\n')
+  found = catalogue.read(tmp_path / 'a.csv')
+  assert found.ra_deg.tolist() == [0]
+  assert found.name.tolist() == ['000.000000+30.000000']
 
 
 def test_bad_catalogues_are_refused_in_one_line(tmp_path):
@@ -130,3 +163,74 @@ def test_blank_cells_of_whole_numbers_and_spaces_are_blank(tmp_path):
   found = catalogue.read(path)
   assert found.name.tolist() == ['', '3', '4']
   assert found.label.tolist() == ['1', '', '2']
+
+
+_VOTABLE = """<?xml version="1.0"?>
+<VOTABLE version="1.3" xmlns="http://www.ivoa.net/xml/VOTable/v1.3">
+<RESOURCE>{systems}<TABLE>
+<FIELD name="ra" datatype="double" unit="deg" {ref}/>
+<FIELD name="dec" datatype="double" unit="deg" {ref}/>
+<FIELD name="label" datatype="char" arraysize="*"/>
+<DATA><TABLEDATA><TR><TD>{ra}</TD><TD>{dec}</TD><TD>FRI</TD></TR></TABLEDATA>
+</DATA></TABLE></RESOURCE></VOTABLE>"""
+
+
+def votable(path, *systems, ref='', ra=192.25, dec=27.4):
+  elements = [f'<COOSYS ID="s{n}" {one}/>' for n, one in enumerate(systems)]
+  ref = f'ref="{ref}"' if ref else ''
+  text = _VOTABLE.format(systems=''.join(elements), ref=ref, ra=ra, dec=dec)
+  path.write_text(text)
+  return path
+
+
+# The north Galactic pole is at 12h49m, +27.4 degrees (B1950), by definition.
+_POLE = 192.85948, 27.12825
+
+
+@pytest.mark.parametrize(
+  ('system', 'ra', 'dec'),
+  [
+    ('system="eq_FK4" equinox="B1950"', 192.25, 27.4),
+    ('system="eq_FK4" equinox="1950.0"', 192.25, 27.4),
+    ('system="eq_FK4"', 192.25, 27.4),
+    ('system="galactic"', 0, 90),
+    ('system="ICRS" equinox="2000"', *_POLE),
+    ('system="eq_FK5" equinox="J2000"', *_POLE),
+    ('system="eq_FK5" equinox="2000"', *_POLE),
+  ],
+)
+@pytest.mark.parametrize('ref', ['', 's0'])
+def test_declared_coordinate_systems_are_converted(
+  tmp_path, system, ra, dec, ref
+):
+  path = votable(tmp_path / 'a.vot', system, ref=ref, ra=ra, dec=dec)
+  found = catalogue.read(path)
+  # E-terms of aberration, which the definition leaves out, are 0.3 arcsec.
+  np.testing.assert_allclose(found.ra_deg, _POLE[0], atol=2e-4)
+  np.testing.assert_allclose(found.dec_deg, _POLE[1], atol=2e-4)
+  assert found.label.tolist() == ['FRI']
+
+
+def test_the_system_that_the_columns_refer_to_holds(tmp_path):
+  systems = 'system="eq_FK4"', 'system="ICRS"'
+  found = catalogue.read(votable(tmp_path / 'a.vot', *systems, ref='s1'))
+  assert (found.ra_deg[0], found.dec_deg[0]) == (192.25, 27.4)
+  found = catalogue.read(votable(tmp_path / 'b.vot', *systems, ref='s0'))
+  np.testing.assert_allclose(found.ra_deg, _POLE[0], atol=2e-4)
+
+
+@pytest.mark.parametrize(
+  'systems',
+  [
+    ['system="ecl_FK5" equinox="J2000"'],
+    ['system="ECLIPTIC"'],
+    ['system="AZ_EL"'],
+    ['system="xy"'],
+    ['system="eq_FK4"', 'system="eq_FK5"'],
+  ],
+)
+def test_unknown_coordinate_systems_are_refused(tmp_path, systems):
+  path = votable(tmp_path / 'a.vot', *systems)
+  said = r"a\.vot: column 'ra' is in no known coordinate system.* to ICRS"
+  with pytest.raises(catalogue.CatalogueError, match=said):
+    catalogue.read(path)

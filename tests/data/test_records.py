@@ -1,8 +1,12 @@
 """What a header promises is checked before it is believed."""
 
+import bz2
 import gzip
 import io
+import lzma
+import os
 import re
+import tempfile
 
 import astropy.io.fits
 import numpy as np
@@ -118,6 +122,73 @@ def test_truncated_files_say_so(tmp_path, keep):
     path.write_bytes(pack(_file()[:keep]))
     with pytest.raises(fits.FitsError, match=f'{name}: .*truncated'):
       fits.read(path)
+
+
+def _image(dtype=np.int16, *, checksum=False):
+  """Bytes of an image alone, and how many are its padding."""
+  header = astropy.io.fits.Header.fromstring(_file()[:2880])
+  # An odd number of odd words, which end within a word of the sums.
+  pixels = np.arange(1, 36, dtype=dtype).reshape(5, 7)
+  stream = io.BytesIO()
+  hdu = astropy.io.fits.PrimaryHDU(pixels, header)
+  hdu.writeto(stream, checksum=checksum)
+  return stream.getvalue(), 2880 - pixels.nbytes
+
+
+@pytest.mark.parametrize('pack', [bytes, gzip.compress])
+@pytest.mark.parametrize('checksum', [False, True])
+def test_last_unit_needs_no_padding(tmp_path, pack, checksum):
+  whole, padding = _image(checksum=checksum)
+  path = tmp_path / 'a.fits'
+  for missing in (0, 1, padding - 1, padding):
+    path.write_bytes(pack(whole[: len(whole) - missing]))
+    image = fits.read(path)
+    assert image.pixels_jy_beam.ravel().tolist() == list(range(1, 36))
+    assert fits.header(path).shape == (5, 7)
+  path.write_bytes(pack(whole[: len(whole) - padding - 1]))
+  with pytest.raises(fits.FitsError, match=r'a\.fits: .*truncated'):
+    fits.read(path)
+
+
+def test_header_of_a_plain_truncated_file_is_not_told(tmp_path):
+  whole, padding = _image()
+  (tmp_path / 'a.fits').write_bytes(whole[: -padding - 1])
+  with pytest.raises(fits.FitsError, match=r'a\.fits: .*truncated: unit 0'):
+    fits.header(tmp_path / 'a.fits')
+
+
+def test_compressed_image_needs_no_padding(tmp_path):
+  pixels = np.random.default_rng(0).normal(size=(40, 48)).astype(np.float32)
+  header = astropy.io.fits.Header.fromstring(_file()[:2880])
+  path = tmp_path / 'a.fits'
+  astropy.io.fits.CompImageHDU(pixels, header).writeto(path)
+  expected = fits.read(path).pixels_jy_beam
+  with astropy.io.fits.open(path, disable_image_compression=True) as units:
+    end = units[1].fileinfo()['datLoc'] + units[1].size
+  data = path.read_bytes()
+  assert end < len(data)
+  path.write_bytes(data[:end])
+  np.testing.assert_array_equal(fits.read(path).pixels_jy_beam, expected)
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='open files keep their names')
+@pytest.mark.parametrize('pack', [gzip.compress, bz2.compress, lzma.compress])
+def test_unpacked_copy_has_no_name_that_a_kill_would_leave(
+  tmp_path, monkeypatch, pack
+):
+  data = _file()
+  path = tmp_path / 'a.fits.gz'
+  path.write_bytes(pack(data))
+  folder = tmp_path / 'temporary'
+  folder.mkdir()
+  monkeypatch.setattr(tempfile, 'tempdir', str(folder))
+  with records.plain(path) as file:
+    assert not list(folder.iterdir())
+    assert file.read() == data
+  with fits.opened(path) as image:
+    assert not list(folder.iterdir())
+    assert np.isfinite(image.pixels_jy_beam[:, :]).all()
+  assert not list(folder.iterdir())
 
 
 def test_compressed_image_whose_tiles_do_not_cover_it_is_refused(tmp_path):
