@@ -9,7 +9,7 @@ import pytest
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _ORDER = (
-  'data augment models objectives train checkpoints cli evaluate convert '
+  'cli data augment models objectives train checkpoints evaluate convert '
   'progress hosts pretrain benchmark bench'
 ).split()
 

@@ -34,6 +34,7 @@ from radio_ssl.data import examples, manifest, pipeline, places
 from tfds_builders import arguments, card, spill
 
 MISSING = 'missing'
+# The second is for readers of tf.data; TensorFlow writes it.
 FORMATS = ('array_record', 'tfrecord')
 _FOLDER = pathlib.Path(__file__).parent
 _BAD_INPUT = (
@@ -74,8 +75,7 @@ def build(
     manual_dir: holds files that were fetched by hand.
     overwrite: builds again what is there.
     licence: of the images, for the data card; None for the module's `LICENCE`.
-    file_format: one of FORMATS; None for what is there, else the first. The
-      second is for readers of tf.data; TensorFlow writes it.
+    file_format: one of FORMATS; None for what is there, else the first.
     **options: fields of the builder's `Options`, if it has any.
 
   Returns:

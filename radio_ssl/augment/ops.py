@@ -124,6 +124,62 @@ def blur(image: Array, sigma_pix: Array | float) -> Array:
   return _both_axes(matrix / matrix.sum(axis=1, keepdims=True), image)
 
 
+def larger_beam(
+  image: Array, sigma_pix: Array | float, factor: Array | float
+) -> Array:
+  """What a telescope with a larger round beam would have seen.
+
+  Smoothed from the one Gaussian to the other and given in Jy per *new* beam,
+  larger by the ratio of the areas: a point source keeps its peak, every source
+  its flux, and sizes grow. An extended source rises above a point source.
+
+  Args:
+    image: [S, S], background 0.
+    sigma_pix: standard deviation of the beam that it has, in pixels.
+    factor: new beam over old one, 1 or more; 1 changes nothing.
+
+  Returns:
+    [S, S].
+  """
+  wider = jnp.sqrt(jnp.maximum(jnp.square(factor) - 1, 0))
+  return blur(image, sigma_pix * wider) * jnp.square(factor)
+
+
+def plane(
+  image: Array, offset: Array | float, slope_y: Array, slope_x: Array
+) -> Array:
+  """Adds a background that the reduction left: a level and a gradient.
+
+  Args:
+    image: [S, S].
+    offset: added everywhere, in the unit of the image.
+    slope_y: what the last row gets more than the first; fluxes change by what
+      lies under the source, sizes by nothing but faint wings.
+    slope_x: the same for columns.
+
+  Returns:
+    [S, S].
+  """
+  ramp = jnp.linspace(-0.5, 0.5, len(image))
+  return image + offset + slope_y * ramp[:, None] + slope_x * ramp[None, :]
+
+
+def floor_at_percentile(image: Array, percentile: Array | float) -> Array:
+  """Lifts what is fainter than a percentile of the image up to it.
+
+  As in published pictures whose noise was clipped away: faint lobes and noise
+  go alike, sources look smaller, what is brighter keeps its value.
+
+  Args:
+    image: [S, S].
+    percentile: 0 to 100; 0 changes nothing.
+
+  Returns:
+    [S, S].
+  """
+  return jnp.maximum(image, jnp.percentile(image, percentile))
+
+
 def correlated_noise(
   rng: Array, size: int, sigma_pix: Array | float, reach: int
 ) -> Array:
@@ -163,7 +219,8 @@ def contrast(
 ) -> Array:
   """Stretches a stretched image about its mean, shifts it, clips to [0, 1].
 
+  [S, S], or [S, S, C], where each channel has a mean of its own.
   No outline moves. Faint parts may reach 0, bright ones 1.
   """
-  mean = image.mean()
+  mean = image.mean(axis=(0, 1), keepdims=True)
   return jnp.clip((image - mean) * factor + mean + brightness, 0, 1)

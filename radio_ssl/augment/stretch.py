@@ -72,7 +72,9 @@ def stretch(x: Array, name: str, a: float) -> Array:
   return x
 
 
-def limits(image: Array, interval: str) -> tuple[Array, Array]:
+def limits(
+  image: Array, interval: str, *, contrast: Array | float = 0.25
+) -> tuple[Array, Array]:
   """The values of one image that an interval maps to 0 and 1.
 
   Args:
@@ -80,6 +82,7 @@ def limits(image: Array, interval: str) -> tuple[Array, Array]:
     interval: 'minmax'; 'zscale' (IRAF's, with astropy's defaults); or
       'sigma_clip': the extremes of the pixels that survive
       astropy.stats.sigma_clip(image, sigma=3, maxiters=5).
+    contrast: of 'zscale', above 0: the smaller, the wider the limits.
 
   Returns:
     Two scalars, low <= high.
@@ -87,7 +90,7 @@ def limits(image: Array, interval: str) -> tuple[Array, Array]:
   if interval == 'minmax':
     return image.min(), image.max()
   if interval == 'zscale':
-    return _zscale(image)
+    return _zscale(image, contrast=contrast)
   if interval == 'sigma_clip':
     return _sigma_clip(image)
   raise ValueError(
@@ -124,7 +127,7 @@ def _sigma_clip(image, *, sigma=3.0, iterations=5):
 
 
 def _zscale(
-  image, *, samples=1000, contrast=0.25, reject=0.5, krej=2.5, iterations=5
+  image, *, contrast, samples=1000, reject=0.5, krej=2.5, iterations=5
 ):
   """A line through the sorted sample, its outliers rejected in rounds."""
   pixels = image.reshape(-1)

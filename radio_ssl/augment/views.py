@@ -8,8 +8,9 @@ or N devices, or processes, make the same views.
 
 import dataclasses
 import functools
+import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -54,6 +55,21 @@ class ViewGroup:
     contrast_probability: of contrast and brightness together; 0 turns it off.
     contrast: factor about the mean of the stretched view.
     brightness: added to the stretched view.
+    beam_factor: the view is seen by a round beam so many times as wide, in Jy
+      per that beam; (1, 1) turns it off. Point sources keep their peak,
+      sources their flux, sizes grow.
+    background_sigma: a level up to so many rms, up or down, and as large a
+      change across each axis are added; 0 turns it off.
+    floor_percentile: what is fainter than this percentile of the view is
+      lifted up to it, as where noise was clipped away; faint lobes go too.
+      (0, 0) turns it off.
+    zscale_contrast: each view is scaled between its own z-scale limits of this
+      contrast in place of the input's interval; the flux scale is lost. (0, 0)
+      turns it off.
+    channel_stretches: for each channel the stretches of which it takes one by
+      chance, such as the paper's "mixed", (('power', 'squared', 'sinh'),
+      ('linear',), ('log', 'sqrt', 'asinh')), whose first two are one function
+      there, x^2, and so have two chances of three; () shows all channels alike.
   """
 
   size_pix: int = 0
@@ -68,6 +84,11 @@ class ViewGroup:
   contrast_probability: float = 0.5
   contrast: tuple[float, float] = (0.8, 1.25)
   brightness: tuple[float, float] = (-0.05, 0.05)
+  beam_factor: tuple[float, float] = (1.0, 1.0)
+  background_sigma: float = 0.0
+  floor_percentile: tuple[float, float] = (0.0, 0.0)
+  zscale_contrast: tuple[float, float] = (0.0, 0.0)
+  channel_stretches: tuple[tuple[str, ...], ...] = ()
 
 
 def parse(fields: Mapping[str, Any], name: str) -> ViewGroup:
@@ -137,7 +158,10 @@ def make_views(
       images = jax.vmap(of_image, (None, None, None, None, 0))(
         frames, low, high, rngs, numbers
       )
-      result[name] = jnp.repeat(images[..., None], input.channels, axis=-1)
+      # Channels that are alike are made once.
+      result[name] = jnp.repeat(
+        images, input.channels // images.shape[-1], axis=-1
+      )
     return result
 
   return views
@@ -146,6 +170,7 @@ def make_views(
 def _plan(input, group, geometry, name) -> _Plan:
   """Checks a group and works out its static numbers."""
   _check(group, name)
+  _check_channels(group, input, name)
   size = group.size_pix or input.size_pix
   field = inputs.field_pix(input, geometry)
   coarsest = field * math.sqrt(group.crop_area[1]) / size
@@ -158,7 +183,7 @@ def _plan(input, group, geometry, name) -> _Plan:
   if step == 1 and (frame_size - largest) % 2:
     frame_size += 1 if frame_size < largest else -1
   blurred = group.blur_probability > 0
-  noisy = group.noise_sigma[1] > 0
+  noisy = group.noise_sigma[1] > 0 or group.beam_factor[1] > 1
   pixel, beam = geometry.pixel_scale_arcsec, geometry.beam_major_arcsec
   if blurred and pixel is None:
     raise ValueError(
@@ -168,7 +193,8 @@ def _plan(input, group, geometry, name) -> _Plan:
   if noisy and (pixel is None or beam is None):
     raise ValueError(
       f'views.{name}: noise is correlated by the beam, and these images have '
-      'no single beam or pixel scale; set noise_sigma=(0, 0).'
+      'no single beam or pixel scale; set noise_sigma=(0, 0) and beam_factor='
+      '(1, 1).'
     )
   unit = step * (pixel or 1)
   return _Plan(
@@ -190,6 +216,9 @@ def _check(group, name):
     'gamma',
     'contrast',
     'brightness',
+    'beam_factor',
+    'floor_percentile',
+    'zscale_contrast',
   ):
     value = getattr(group, field)
     if len(value) != 2 or value[0] > value[1]:
@@ -204,67 +233,104 @@ def _check(group, name):
     raise ValueError(
       f'views.{name}.crop_area is {group.crop_area}; wanted within (0, 1].'
     )
-  for kind in group.stretches:
+  for kind in itertools.chain(group.stretches, *group.channel_stretches):
     stretch.check(kind, stretch.DEFAULT_A.get(kind, 1.0))
   if not group.gamma[0] > 0:
     raise ValueError(f'views.{name}.gamma is {group.gamma}; wanted > 0.')
+  if group.beam_factor[0] < 1:
+    raise ValueError(
+      f'views.{name}.beam_factor is {group.beam_factor}; wanted 1 or more: no '
+      'image gets sharper.'
+    )
+  if group.floor_percentile[1] >= 100:
+    raise ValueError(
+      f'views.{name}.floor_percentile is {group.floor_percentile}; wanted '
+      'within [0, 100).'
+    )
+  contrast = group.zscale_contrast
+  if contrast[1] > 0 and not 0 < contrast[0] <= contrast[1] <= 1:
+    raise ValueError(
+      f'views.{name}.zscale_contrast is {contrast}; wanted within (0, 1], or '
+      '(0, 0).'
+    )
+  if not group.background_sigma >= 0:
+    raise ValueError(
+      f'views.{name}.background_sigma is {group.background_sigma}; wanted >= 0.'
+    )
 
 
-def _inputs(group: ViewGroup, input: inputs.Input) -> list[inputs.Input]:
-  """The input with each stretch that a view may take."""
+def _check_channels(group, input, name):
+  families = group.channel_stretches
+  if families and (group.stretches or len(families) != input.channels):
+    raise ValueError(
+      f'views.{name}.channel_stretches has {len(families)} families for '
+      f'input.channels={input.channels}, and stretches={group.stretches}; '
+      'wanted a family for each channel, and stretches=().'
+    )
+  if not all(families):
+    raise ValueError(f'views.{name}.channel_stretches has an empty family.')
+
+
+def _displays(
+  kinds: Sequence[str], input: inputs.Input
+) -> list[Callable[[Array, Array, Array], Array]]:
+  """Interval and stretch, for each stretch that a view may take."""
   softenings = stretch.DEFAULT_A | {input.stretch: input.stretch_a}
   return [
-    dataclasses.replace(
-      input, stretch=kind, stretch_a=softenings.get(kind, 1.0)
+    functools.partial(
+      inputs.display,
+      input=dataclasses.replace(
+        input, stretch=kind, stretch_a=softenings.get(kind, 1.0)
+      ),
     )
-    for kind in group.stretches or (input.stretch,)
+    for kind in kinds
   ]
 
 
 def _one_view(plan: _Plan, input: inputs.Input):
-  """The function (frame, low, high, image's key, view number) -> [S, S]."""
+  """The function (frame, low, high, image's key, view number) -> [S, S, C]."""
   group = plan.group
   closest = plan.field * math.sqrt(group.crop_area[0]) / plan.size
-  displays = [
-    functools.partial(inputs.display, input=one)
-    for one in _inputs(group, input)
-  ]
+  families = group.channel_stretches or (group.stretches or (input.stretch,),)
+  displays = [_displays(kinds, input) for kinds in families]
 
   def one(frame, low, high, rng, number):
     rng_draws, rng_noise = jax.random.split(jax.random.fold_in(rng, number))
+    # Drawn apart, so that views without these changes are what they were.
+    changes = iter(jax.random.uniform(jax.random.fold_in(rng_noise, 1), (8,)))
     # One call for all numbers of a view: calls cost more than numbers.
     *draws, chosen = jax.random.uniform(rng_draws, (13,))
     draw = iter(draws)
 
-    def between(bounds):
+    def between(bounds, draw=draw):
       return bounds[0] + next(draw) * (bounds[1] - bounds[0])
 
     side = jnp.sqrt(between(group.crop_area)) * plan.field
     zoom = side / plan.size
-    shift = jnp.stack([next(draw), next(draw)]) - 0.5
-    angle = next(draw) * (2 * math.pi * group.rotate)
-    flip = next(draw) < 0.5 * group.flip
     y, x = ops.positions(
       plan.size,
       zoom=zoom,
-      angle=angle,
-      flip=flip,
-      shift=shift * (plan.field - side),
+      shift=(jnp.stack([next(draw), next(draw)]) - 0.5) * (plan.field - side),
+      angle=next(draw) * (2 * math.pi * group.rotate),
+      flip=next(draw) < 0.5 * group.flip,
     )
     image = ops.warp(frame, y, x)
     blurred = next(draw) < group.blur_probability
     blur = jnp.where(blurred, between(plan.blur), 0) / zoom
     if group.blur_probability > 0:
       image = ops.blur(image, blur)
+    widen = between(group.beam_factor, changes)
+    if tuple(group.beam_factor) != (1, 1):
+      image = ops.larger_beam(image, plan.beam / zoom, widen)
     noise = between(group.noise_sigma)
     if group.noise_sigma[1] > 0:
       # The beam is widest, in pixels of the view, in the closest crop.
-      reach = ops.reach_pix(plan.beam / closest)
+      reach = ops.reach_pix(plan.beam * group.beam_factor[1] / closest)
       image = image + noise * ops.correlated_noise(
-        rng_noise, plan.size, plan.beam / zoom, reach
+        rng_noise, plan.size, plan.beam * widen / zoom, reach
       )
-    index = (chosen * len(displays)).astype(jnp.int32)
-    image = jax.lax.switch(index, displays, image, low, high)
+    image, low, high = _other_reduction(group, image, low, high, changes)
+    image = _channels(displays, image, low, high, [chosen, *changes])
     exponent = jnp.exp(between([math.log(g) for g in group.gamma]))
     if tuple(group.gamma) != (1, 1):
       image = ops.gamma(image, exponent)
@@ -278,3 +344,45 @@ def _one_view(plan: _Plan, input: inputs.Input):
     return image
 
   return one
+
+
+def _channels(
+  displays: Sequence[Sequence[Callable[[Array, Array, Array], Array]]],
+  image: Array,
+  low: Array,
+  high: Array,
+  draws: Sequence[Array],
+) -> Array:
+  """[S, S, C]: of each channel's displays the one that its draw falls on."""
+  return jnp.stack(
+    [
+      jax.lax.switch(
+        (draw * len(kinds)).astype(jnp.int32), kinds, image, low, high
+      )
+      for kinds, draw in zip(displays, draws, strict=False)
+    ],
+    axis=-1,
+  )
+
+
+def _other_reduction(
+  group: ViewGroup,
+  image: Array,
+  low: Array,
+  high: Array,
+  draws: Iterator[Array],
+) -> tuple[Array, Array, Array]:
+  """Background, clipping and limits as another reduction might have left."""
+  offset, slope_y, slope_x = (2 * next(draws) - 1 for _ in range(3))
+  if group.background_sigma > 0:
+    sigma = group.background_sigma
+    image = ops.plane(image, sigma * offset, sigma * slope_y, sigma * slope_x)
+  lowest, highest = group.floor_percentile
+  percentile = lowest + next(draws) * (highest - lowest)
+  if highest > 0:
+    image = ops.floor_at_percentile(image, percentile)
+  lowest, highest = group.zscale_contrast
+  contrast = lowest + next(draws) * (highest - lowest)
+  if highest > 0:
+    low, high = stretch.limits(image, 'zscale', contrast=contrast)
+  return image, low, high

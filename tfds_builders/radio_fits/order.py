@@ -97,10 +97,7 @@ def order(
     del files[name]
     report.files[name] = {'status': 'companion'}
   if not files:
-    raise ValueError(
-      f'{paths[0]} ...: all files are companions of others. Check --rms_image '
-      'and --primary_beam_image.'
-    )
+    raise ValueError(f'{paths[0]} ...: all files are companions of others.')
   excluded = _exclusion(exclude, report)
   work = cutter.Cutter(
     shape, catalogue, excluded, steps, overrides, labelled, dtype
