@@ -15,8 +15,11 @@ import numpy as np
 
 from radio_ssl.data import cutouts, fits, pipeline, resample, windows
 
-# A shift by half a pixel of noise on a beam of three pixels gives less.
+# A shift by one pixel of noise on a beam of three pixels gives 0.86.
 _ALIKE = 0.95
+# Only the middle is compared: towards the edges of a tile a projection may have
+# moved the sky by a pixel.
+_COMPARED_PIX = 24
 # What `fits.opened` would look for is none of this program's business.
 _LOOKED_AT = windows.Statistics(1.0, 0.0, 1.0)
 _OVERRIDES = ('unit', 'beam_arcsec', 'channel')
@@ -79,7 +82,7 @@ def _of_split(
 
 
 def likeness(example: dict[str, Any], image: fits.Image) -> float:
-  """Correlation of an example with what an image has at its position.
+  """Correlation of an example's middle with what an image has there.
 
   Args:
     example: a record, its `image` in Jy/beam.
@@ -89,6 +92,8 @@ def likeness(example: dict[str, Any], image: fits.Image) -> float:
     -1 to 1; 0 where the two have nothing to compare.
   """
   mine = example['image'][..., 0]
+  edge = max(0, (len(mine) - _COMPARED_PIX) // 2)
+  mine = mine[edge : len(mine) - edge, edge : len(mine) - edge]
   scale = float(example['pixel_scale_arcsec'])
   y, x = cutouts.grid(
     image,
