@@ -81,8 +81,8 @@ def resolve(
     )
   if workdir.is_file():
     raise ValueError(f'{workdir}: a file; wanted a folder for --workdir.')
-  objectives.parse(config.objective)
-  models.make_encoder(config.encoder)
+  method, _ = objectives.parse(config.objective)
+  objectives.check_encoder(method, models.make_encoder(config.encoder))
   optimizers.parse(config.optimizer)
   if evaluation is not None:
     config.eval_after = evaluation
@@ -125,9 +125,10 @@ def plan(config, dataset: pipeline.DataSet, *, axis_name: str | None) -> Run:
     num_steps=num_steps,
     final_fraction=config.final_lr_fraction,
   )
+  encoder = models.make_encoder(config.encoder, axis_name=axis_name)
   objective = objectives.make(
     config.objective,
-    encoder=models.make_encoder(config.encoder, axis_name=axis_name),
+    encoder=encoder,
     axis_name=axis_name,
     num_steps=num_steps,
     steps_per_epoch=steps_per_epoch,
@@ -136,7 +137,7 @@ def plan(config, dataset: pipeline.DataSet, *, axis_name: str | None) -> Run:
   )
   return Run(
     objective=objective,
-    make_views=_views(config, objective, dataset),
+    make_views=_views(config, encoder, objective, dataset),
     tx=optimizers.parse(config.optimizer).make(lr_schedule),
     lr_schedule=lr_schedule,
     num_steps=num_steps,
@@ -144,7 +145,7 @@ def plan(config, dataset: pipeline.DataSet, *, axis_name: str | None) -> Run:
   )
 
 
-def _views(config, objective, dataset) -> Callable:
+def _views(config, encoder, objective, dataset) -> Callable:
   given, wanted = set(config.views), set(objective.views)
   if given != wanted:
     raise ValueError(
@@ -155,7 +156,9 @@ def _views(config, objective, dataset) -> Callable:
   groups = {
     name: views.parse(config.views[name], name) for name in config.views
   }
-  inputs.validate(image_input, dataset.geometry)
+  models.check_size(encoder, image_input.size_pix, 'input.size_pix')
+  for name, group in groups.items():
+    models.check_size(encoder, group.size_pix, f'views.{name}.size_pix')
   return views.make_views(
     image_input, groups, objective.views, dataset.geometry
   )

@@ -12,7 +12,8 @@ import pytest
 from configs import base
 from radio_ssl import checkpoints, pretrain
 from radio_ssl.data import examples, pipeline
-from radio_ssl.evaluate import online
+from radio_ssl.evaluate import features, online
+from radio_ssl.models import vit
 
 
 def _rows(n=12, size=40, bad=None):
@@ -235,6 +236,41 @@ def test_bad_fields_are_refused_before_anything_is_written(
   with pytest.raises(ValueError, match=message):
     pretrain.run(config, workdir, dataset)
   assert not workdir.exists()
+
+
+def _mae_config():
+  config = _config(num_steps=4)
+  config.encoder = base.encoder('vit_tiny', patch_size=4, base_size_pix=16)
+  config.objective = base.objective('mae', decoder_depth=1, decoder_width=8)
+  return config
+
+
+def test_encoder_without_batch_statistics_is_saved_resumed_and_evaluated(
+  dataset, tmp_path, monkeypatch
+):
+  monkeypatch.setitem(vit._SIZES, 'tiny', (1, 16, 2))
+  pretrain.run(_mae_config(), tmp_path, dataset, labelled=dataset)
+  pretrain.run(_mae_config(), tmp_path, dataset)
+  frozen = features.from_checkpoint(tmp_path)
+  table = features.extract(frozen, dataset, 'train')
+  assert table.features.shape == (12, 16)
+  assert table.features.std(axis=0).all()
+
+
+def test_encoder_without_patches_is_refused_before_data_are_read(tmp_path):
+  config = _mae_config()
+  config.encoder = base.encoder('resnet10')
+  with pytest.raises(ValueError, match=r"'mae', which needs .* a ResNet\."):
+    pretrain.resolve(config, None, tmp_path, fields=[*config])
+
+
+@pytest.mark.parametrize('field', ['input.size_pix', 'views.global.size_pix'])
+def test_size_that_patches_do_not_tile_is_refused(dataset, tmp_path, field):
+  config = _mae_config()
+  config.update_from_flattened_dict({field: 18})
+  with pytest.raises(ValueError, match=rf'{field} is 18; .* which is 4'):
+    pretrain.run(config, tmp_path / 'run', dataset)
+  assert not (tmp_path / 'run').exists()
 
 
 def test_views_that_the_method_does_not_want_are_refused(dataset, tmp_path):

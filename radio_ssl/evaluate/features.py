@@ -69,8 +69,9 @@ def from_checkpoint(
     ValueError: no or a damaged checkpoint, or no such encoder in it.
   """
   tree, meta = checkpoints.read(path)
+  # A checkpoint has no empty branches.
   variables = objectives.encoder_variables(
-    tree['params'], tree['model_state'], which
+    tree['params'], tree.get('model_state', {}), which
   )
   try:
     encoder = models.make_encoder(meta['config']['encoder'])

@@ -2,7 +2,8 @@
 
 An encoder is a Linen module in a file of this folder that lists it in
 `ENCODERS`, a dict from name to constructor. Files are found by walking the
-folder: a new encoder is one new file.
+folder: a new encoder is one new file. One whose tokens are patches has the
+field `patch_size`, their side in pixels.
 """
 
 import importlib
@@ -11,10 +12,13 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
 import radio_ssl.models
+
+_DTYPES = ('float32', 'bfloat16', 'float64')
 
 
 class Features(NamedTuple):
@@ -88,3 +92,29 @@ def make_encoder(
       f'there are: {", ".join(sorted(known))}.'
     )
   return constructor(**fields, axis_name=axis_name)
+
+
+def activation_dtype(name: str) -> jnp.dtype:
+  """The `dtype` of an encoder's config; ValueError lists what there is."""
+  if name not in _DTYPES:
+    raise ValueError(f'No dtype {name!r}; there are: {", ".join(_DTYPES)}.')
+  return jnp.dtype(name)
+
+
+def check_size(encoder: nn.Module, size_pix: int, what: str) -> None:
+  """Refuses images that the encoder's patches do not tile.
+
+  Args:
+    encoder: one without patches takes any size.
+    size_pix: side of the images.
+    what: names it in the message.
+
+  Raises:
+    ValueError: names both sizes.
+  """
+  patch_size = getattr(encoder, 'patch_size', 1)
+  if size_pix % patch_size:
+    raise ValueError(
+      f'{what} is {size_pix}; wanted a multiple of encoder.patch_size, which '
+      f'is {patch_size}.'
+    )

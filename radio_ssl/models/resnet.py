@@ -9,14 +9,12 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
 from radio_ssl.models import base, conv, pool
 
 _STEMS = ('imagenet', 'small')
-_DTYPES = ('float32', 'bfloat16', 'float64')
 
 
 class ResNet(nn.Module):
@@ -143,8 +141,6 @@ def _resnet(
     raise ValueError(f'width={width} leaves no channels; wanted >= 1/64.')
   if stem not in _STEMS:
     raise ValueError(f'No stem {stem!r}; there are: {", ".join(_STEMS)}.')
-  if dtype not in _DTYPES:
-    raise ValueError(f'No dtype {dtype!r}; there are: {", ".join(_DTYPES)}.')
   blocks, bottleneck = _LAYOUTS[depth]
   return ResNet(
     blocks=blocks,
@@ -152,7 +148,7 @@ def _resnet(
     features=features,
     stem=stem,
     zero_init_last=zero_init_last,
-    dtype=jnp.dtype(dtype),
+    dtype=base.activation_dtype(dtype),
     axis_name=axis_name,
   )
 

@@ -4,7 +4,8 @@ An objective is a module of this folder, named like the method. It holds
   Config     a frozen dataclass of the method's own fields, with defaults;
   a loss     a pure function of arrays, with its equation;
   make(config, *, encoder, axis_name, num_steps, steps_per_epoch,
-       num_examples, batch_size) -> Objective.
+       num_examples, batch_size) -> Objective;
+  NEEDS_PATCHES = True  where only an encoder with patch tokens will do.
 Nothing else has to be edited to add one.
 """
 
@@ -42,7 +43,8 @@ class Objective(Protocol):
 
   `params` is what the optimiser trains. `model_state` holds the rest under its
   usual names: `batch_stats`, `ema_params`, `ema_batch_stats`, `queue`, ...
-  `batch` is `{'views': {group: [V, B, H, W, C]}, 'index': [B], ...}`.
+  `batch` is `{'views': {group: [V, B, H, W, C]}, 'index': [B], 'row': [B] in
+  the global batch, ...}`.
   """
 
   # Number of views in each group that the method wants, {'global': 2}.
@@ -110,7 +112,31 @@ def parse(config: Mapping[str, Any]) -> tuple[Any, Any]:
 def make(config: Mapping[str, Any], **context) -> Objective:
   """Builds the objective that `config` ({'name': ..., fields}) describes."""
   method, method_config = parse(config)
+  check_encoder(method, context['encoder'])
   return method.make(method_config, **context)
+
+
+def check_encoder(method, encoder) -> None:
+  """Refuses an encoder without the patches that a method's module needs.
+
+  Args:
+    method: the module; it needs patches where it sets NEEDS_PATCHES = True.
+    encoder: as in `radio_ssl.models.base`.
+
+  Raises:
+    ValueError: names both.
+  """
+  if needs_patches(method) and not hasattr(encoder, 'patch_size'):
+    name = method.__name__.rpartition('.')[2]
+    raise ValueError(
+      f'config.objective.name is {name!r}, which needs patch tokens; '
+      f'config.encoder is a {type(encoder).__name__}. Take vit_tiny, say.'
+    )
+
+
+def needs_patches(method) -> bool:
+  """Whether a method takes only encoders whose tokens are patches."""
+  return getattr(method, 'NEEDS_PATCHES', False)
 
 
 def encoder_variables(
@@ -125,16 +151,17 @@ def encoder_variables(
       has and which the papers of SimCLR and BYOL evaluate.
 
   Returns:
-    {'params': ..., 'batch_stats': ...}.
+    {'params': ..., 'batch_stats': ...}, the latter {} of an encoder without
+    BatchNorm.
 
   Raises:
     ValueError: 'ema' of a method that keeps no moving average.
   """
   if which in (None, 'online'):
-    source, statistics = params, model_state['batch_stats']
+    source, statistics = params, model_state.get('batch_stats', {})
   elif which == 'ema' and 'ema_params' in model_state:
     source = model_state['ema_params']
-    statistics = model_state['ema_batch_stats']
+    statistics = model_state.get('ema_batch_stats', {})
   else:
     raise ValueError(
       f'No {which!r} encoder in this checkpoint; there are: online'

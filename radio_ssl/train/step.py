@@ -41,7 +41,8 @@ def make_train_step(
     rng_views, rng_loss = jax.random.split(
       jax.random.fold_in(state.rng, state.step)
     )
-    inputs = {k: batch[k] for k in ('index', 'label') if k in batch}
+    kept = ('index', 'row', 'label')
+    inputs = {k: batch[k] for k in kept if k in batch}
     inputs['views'] = make_views(batch, rng_views)
 
     def loss_fn(params):

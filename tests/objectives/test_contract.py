@@ -8,17 +8,27 @@ import numpy as np
 import optax
 import pytest
 
-from radio_ssl.models import resnet
+from radio_ssl.models import resnet, vit
 from radio_ssl.objectives import base
 from radio_ssl.train import state as train_state
 from radio_ssl.train import step as train_step
 
 _BATCH, _SIZE = 8, 16
+# Where a method's defaults want a larger batch than this one, or compile long.
+_FIELDS = {
+  'all4one': {
+    'projector_hidden': 64,
+    'projector_out': 32,
+    'predictor_hidden': 64,
+    'transformer_layers': 1,
+  },
+  'mae': {'decoder_width': 32, 'decoder_depth': 1},
+  'wmse': {'projector_out': 3, 'whitening_size': 8},
+}
 
 
-def _objective(name: str, axis_name):
-  method = base.module(name)
-  encoder = resnet.ResNet(
+def _resnet(axis_name):
+  return resnet.ResNet(
     blocks=(1, 1),
     bottleneck=False,
     features=8,
@@ -27,8 +37,28 @@ def _objective(name: str, axis_name):
     dtype=jnp.float32,
     axis_name=axis_name,
   )
+
+
+def _vit():
+  return vit.ViT(
+    depth=2,
+    features=16,
+    heads=2,
+    patch_size=4,
+    base_size_pix=16,
+    registers=1,
+    pool='class',
+    dtype=jnp.float32,
+  )
+
+
+def _objective(name: str, axis_name, encoder):
+  method = base.module(name)
+  if encoder is None:
+    needs_patches = base.needs_patches(method)
+    encoder = _vit() if needs_patches else _resnet(axis_name)
   return method.make(
-    method.Config(),
+    method.Config(**_FIELDS.get(name, {})),
     encoder=encoder,
     axis_name=axis_name,
     num_steps=100,
@@ -68,9 +98,9 @@ def _batch(seed=0):
   }
 
 
-def _start(name, axis_name):
-  """An objective, its step and its first state."""
-  objective = _objective(name, axis_name)
+def _start(name, axis_name, encoder=None):
+  """An objective, its step and the function from a key to its first state."""
+  objective = _objective(name, axis_name, encoder)
   schedule = optax.constant_schedule(0.05)
   tx = optax.sgd(schedule, momentum=0.9)
   step = train_step.make_train_step(
@@ -88,7 +118,7 @@ def _start(name, axis_name):
     views = _views(objective, batch, rng)
     return train_state.create(objective, tx, rng, {'views': views, **batch})
 
-  return objective, step, create(jax.random.key(0))
+  return objective, step, create
 
 
 @pytest.fixture(params=base.available(), scope='module')
@@ -98,15 +128,15 @@ def name(request):
 
 @pytest.fixture(scope='module')
 def one_device(name):
-  objective, step, state = _start(name, None)
-  return objective, jax.jit(step), state
+  objective, step, create = _start(name, None)
+  return objective, jax.jit(step), create(jax.random.key(0))
 
 
 @pytest.fixture(scope='module')
 def two_devices(name):
-  _, step, state = _start(name, train_step.AXIS)
+  _, step, create = _start(name, train_step.AXIS)
   step, place = train_step.data_parallel(step, jax.local_devices()[:2])
-  return step, place(state)
+  return step, place(create(jax.random.key(0)))
 
 
 def _host(tree):
@@ -219,7 +249,8 @@ def test_first_nonfinite_step_is_kept(one_device):
 
 
 def test_moving_averages_are_copies_and_move(name):
-  _, step, state = _start(name, None)
+  _, step, create = _start(name, None)
+  state = create(jax.random.key(0))
   if 'ema_params' not in state.model_state:
     return
   buffers = {x.unsafe_buffer_pointer() for x in jax.tree.leaves(state.params)}
@@ -247,8 +278,36 @@ def test_encoder_variables_run_the_encoder(one_device):
   assert features.pooled.shape == (_BATCH, 16)
 
 
+def test_encoder_without_batch_statistics_is_taken(name):
+  _, step, create = _start(name, None, _vit())
+  # Shapes alone: nothing is compiled.
+  state = jax.eval_shape(create, jax.random.key(0))
+  after, _ = jax.eval_shape(step, state, _batch())
+  assert jax.tree.structure(after) == jax.tree.structure(state)
+  variables = base.encoder_variables(after.params, after.model_state)
+  assert not variables['batch_stats']
+
+
+@pytest.mark.parametrize('method', ['byol', 'simclr'])
+def test_vit_learns(method):
+  _, step, create = _start(method, None, _vit())
+  step, state = jax.jit(step), create(jax.random.key(0))
+  losses = []
+  for _ in range(20):
+    state, metrics = step(state, _batch())
+    losses.append(float(metrics['loss']))
+  assert np.mean(losses[-3:]) < 0.9 * np.mean(losses[:3])
+  assert int(state.first_nonfinite_step) == -1
+
+
+def test_encoder_without_patches_is_refused_where_they_are_needed():
+  fields = base.module('mae').Config()
+  with pytest.raises(ValueError, match=r"'mae', which needs .* a ResNet\."):
+    base.make({'name': 'mae', **vars(fields)}, encoder=_resnet(None))
+
+
 def test_unknown_objective_lists_what_there_is():
-  with pytest.raises(ValueError, match=r"'simclrr'; there are: byol, simclr"):
+  with pytest.raises(ValueError, match=r"'simclrr'; there are: .*simclr"):
     base.make({'name': 'simclrr'})
 
 
