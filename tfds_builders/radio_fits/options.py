@@ -42,7 +42,7 @@ class Options:
   )
   name: str = _option('radio_fits', 'what the data set is to be called')
   catalogue: str | None = _option(
-    None, 'cutouts: the sources; VOTable, FITS, CSV or ECSV'
+    None, 'cutouts: the sources; VOTable, FITS, ECSV or text: CSV, TSV, PyBDSF'
   )
   columns: tuple[tuple[str, str], ...] = _option(
     (), "catalogue columns of unusual names: 'ra_deg=X,label=Y'", _columns
