@@ -1,4 +1,4 @@
-"""Projectors and predictors: the small nets that SSL losses see through."""
+"""Projectors, predictors and the like: the small nets that SSL losses use."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -66,3 +66,65 @@ class MLP(nn.Module):
     if self.norm_last:
       x = self._norm(train, 'norm_last', use_bias=False)(x)
     return x
+
+
+def positions(count: int, length: int) -> Array:
+  """Sinusoidal positional encoding, section 3.5 of arXiv:1706.03762.
+
+  Args:
+    count: of positions.
+    length: of each encoding, even.
+
+  Returns:
+    [count, length]: sine and cosine of position / 10000^(2 i / length) in the
+    features 2 i and 2 i + 1.
+  """
+  rates = 10000 ** (-jnp.arange(0, length, 2) / length)
+  angles = jnp.arange(count)[:, None] * rates[None]
+  return jnp.stack([jnp.sin(angles), jnp.cos(angles)], axis=-1).reshape(
+    count, length
+  )
+
+
+class CentroidTransformer(nn.Module):
+  """Self-attention over a short sequence; its first output stands for it.
+
+  All4One (Estepa et al. 2023, arXiv:2303.09417): 3 layers of 8 heads, dropout
+  0.1. Layers are those of Vaswani et al. 2017, arXiv:1706.03762, with
+  LayerNorm after each sum and hidden layers of twice the width.
+
+  Attributes:
+    layers: how many.
+    heads: of each.
+    dropout: of attention weights, of hidden units and of both branches.
+  """
+
+  layers: int
+  heads: int
+  dropout: float
+
+  @nn.compact
+  def __call__(self, sequence: Array) -> Array:
+    """Maps [K, D], in this order, to [D]; dropout wants a key 'dropout'."""
+    count, length = sequence.shape
+    x = sequence + positions(count, length)
+
+    def drop(branch):
+      return nn.Dropout(self.dropout, deterministic=False)(branch)
+
+    def norm(total, name):
+      return nn.LayerNorm(epsilon=1e-5, name=name)(total)
+
+    for i in range(1, self.layers + 1):
+      attended = nn.MultiHeadDotProductAttention(
+        num_heads=self.heads,
+        dropout_rate=self.dropout,
+        deterministic=False,
+        broadcast_dropout=False,
+        name=f'attention{i}',
+      )(x)
+      x = norm(x + drop(attended), f'norm_attention{i}')
+      hidden = nn.relu(nn.Dense(2 * length, name=f'dense_in{i}')(x))
+      branch = nn.Dense(length, name=f'dense_out{i}')(drop(hidden))
+      x = norm(x + drop(branch), f'norm_dense{i}')
+    return x[0]
