@@ -14,13 +14,22 @@ from radio_ssl.train import state as train_state
 from radio_ssl.train import step as train_step
 
 _BATCH, _SIZE = 8, 16
-# Where a method's defaults want a larger batch than this one, or compile long.
+# Where a method's defaults want a larger batch or a longer run than these, or
+# compile long.
 _FIELDS = {
   'all4one': {
     'projector_hidden': 64,
     'projector_out': 32,
     'predictor_hidden': 64,
     'transformer_layers': 1,
+  },
+  'dino': {
+    'projector_hidden': 64,
+    'projector_out': 32,
+    'num_prototypes': 16,
+    'freeze_prototypes_epochs': 0,
+    'local_views': 2,
+    'ema_decay': 0.9,
   },
   'mae': {'decoder_width': 32, 'decoder_depth': 1},
   'wmse': {'projector_out': 3, 'whitening_size': 8},
