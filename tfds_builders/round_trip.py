@@ -22,7 +22,7 @@ _ALIKE = 0.95
 _COMPARED_PIX = 24
 # What `fits.opened` would look for is none of this program's business.
 _LOOKED_AT = windows.Statistics(1.0, 0.0, 1.0)
-_OVERRIDES = ('unit', 'beam_arcsec', 'channel')
+_OVERRIDES = ('unit', 'beam_arcsec', 'channel', 'stokes')
 
 
 def problems(dataset: pipeline.DataSet, pattern: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ import dataclasses
 import pathlib
 import warnings
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, Any
 
 import astropy.coordinates
 import astropy.io.fits
@@ -24,7 +24,8 @@ from radio_ssl.data import beams, celestial, records, units, windows
 # Brighter than the Sun: a wrong unit or damaged bytes.
 _BRIGHTEST_JY_BEAM = 1e7
 _MOST_ZEROS = 0.95
-_STOKES_I = 1
+# FITS standard 4.0, table 29.
+_STOKES = {'I': 1, 'Q': 2, 'U': 3, 'V': 4}
 _Opened = tuple[
   IO[bytes], list[astropy.io.fits.Header], astropy.io.fits.HDUList
 ]
@@ -71,7 +72,8 @@ class Image:
     beam: None where neither header nor override tells.
     pixel_scale_arcsec: geometric mean of the pixel's sides at the reference.
     statistics: of all its pixels; None for an image that was not read.
-    overrides: what was given instead of read: 'unit', 'beam_arcsec', 'channel'.
+    overrides: what was given instead of read: 'unit', 'beam_arcsec', 'channel',
+      'stokes'.
   """
 
   path: pathlib.Path
@@ -115,13 +117,7 @@ def sky_to_pixel(
   return wcs.wcs_world2pix(sky.lon.deg, sky.lat.deg, 0)
 
 
-def header(
-  path: str | pathlib.Path,
-  *,
-  unit: str | None = None,
-  beam_arcsec: float | None = None,
-  channel: int | None = None,
-) -> Header:
+def header(path: str | pathlib.Path, **overrides: Any) -> Header:
   """Reads what `opened` would but the pixels; same arguments."""
   path = pathlib.Path(path)
   # Packed files are not unpacked for it, nor checksums verified.
@@ -130,7 +126,7 @@ def header(
       with open(path, 'rb') as file:
         records.headers(file, verify=False)
     with astropy.io.fits.open(path) as hdus:
-      return _header(path, hdus, unit, beam_arcsec, channel)
+      return _header(path, hdus, **overrides)
 
 
 @contextlib.contextmanager
@@ -140,13 +136,14 @@ def opened(
   unit: str | None = None,
   beam_arcsec: float | None = None,
   channel: int | None = None,
+  stokes: str | None = None,
   statistics: windows.Statistics | None = None,
 ) -> Iterator[Image]:
-  """Opens one 2-D plane of Stokes I of any size, to read it part by part.
+  """Opens one 2-D plane of any size, to read it part by part.
 
   The first unit of the file that holds an image is taken. Axes of length 1 are
-  dropped; of a Stokes axis, I is taken; of several channels, `channel`. Exact
-  zeros over 8 x 8 pixels or 32 in a row are padding and come back as NaN.
+  dropped; of a Stokes axis, `stokes` is taken; of several channels, `channel`.
+  Exact zeros over 8 x 8 pixels or 32 in a row are padding and come back as NaN.
 
   Args:
     path: a FITS file: plain, .gz, .bz2, .xz or tile-compressed.
@@ -154,6 +151,7 @@ def opened(
     beam_arcsec: FWHM of a round beam, taken instead of BMAJ, BMIN, BPA.
     channel: which plane of a spectral axis, from 0; MeerKAT's cubes hold the
       image of all channels together first.
+    stokes: 'I', which None takes too, 'Q', 'U' or 'V'.
     statistics: of an image that has been opened before; without them all of it
       is looked at once.
 
@@ -164,12 +162,12 @@ def opened(
   Raises:
     FitsError: one line with file, value and remedy.
   """
-  path = pathlib.Path(path)
-  overrides = {'unit': unit, 'beam_arcsec': beam_arcsec, 'channel': channel}
+  path, overrides = pathlib.Path(path), {'unit': unit, 'channel': channel}
+  overrides |= {'beam_arcsec': beam_arcsec, 'stokes': stokes}
   with contextlib.ExitStack() as files:
     with _told(path):
       file, stored, hdus = _open(path, files, verify=statistics is None)
-      head = _header(path, hdus, unit, beam_arcsec, channel)
+      head = _header(path, hdus, **overrides)
       hdu = hdus[head.hdu]
       if isinstance(hdu, astropy.io.fits.CompImageHDU):
         raw = windows.of_section(hdu, stored[head.hdu], head.plane)
@@ -191,17 +189,9 @@ def opened(
     )
 
 
-def read(
-  path: str | pathlib.Path,
-  *,
-  unit: str | None = None,
-  beam_arcsec: float | None = None,
-  channel: int | None = None,
-) -> Image:
-  """`opened`, with all pixels in memory as float32 [y, x]."""
-  with opened(
-    path, unit=unit, beam_arcsec=beam_arcsec, channel=channel
-  ) as image:
+def read(path: str | pathlib.Path, **overrides: Any) -> Image:
+  """`opened`, with all pixels in memory as float32 [y, x]; same arguments."""
+  with opened(path, **overrides) as image:
     return dataclasses.replace(image, pixels_jy_beam=image.pixels_jy_beam[:, :])
 
 
@@ -261,9 +251,11 @@ def _told(path: pathlib.Path) -> Iterator[None]:
 def _header(
   path: pathlib.Path,
   hdus: astropy.io.fits.HDUList,
-  unit: str | None,
-  beam_arcsec: float | None,
-  channel: int | None,
+  *,
+  unit: str | None = None,
+  beam_arcsec: float | None = None,
+  channel: int | None = None,
+  stokes: str | None = None,
 ) -> Header:
   number = next((n for n, hdu in enumerate(hdus) if _is_image(hdu)), None)
   if number is None:
@@ -275,7 +267,7 @@ def _header(
   cards = hdus[number].header
   wcs = _celestial(path, cards)
   scales = astropy.wcs.utils.proj_plane_pixel_scales(wcs)
-  plane = _plane(path, cards, channel)
+  plane = _plane(path, cards, channel, stokes or 'I')
   return Header(
     path=path,
     shape=(cards['NAXIS2'], cards['NAXIS1']),
@@ -349,21 +341,25 @@ def _beam(
 
 
 def _plane(
-  path: pathlib.Path, cards: astropy.io.fits.Header, channel: int | None
+  path: pathlib.Path,
+  cards: astropy.io.fits.Header,
+  channel: int | None,
+  stokes: str,
 ) -> tuple[int, ...]:
   """Index, in NumPy's order, of the plane to take from the leading axes."""
-  index = []
+  index, kinds = [], []
   for axis in range(cards['NAXIS'], 2, -1):
     length, kind = cards[f'NAXIS{axis}'], beams.kind(cards, axis)
     spectral = kind.startswith(beams.SPECTRAL)
+    kinds.append(kind)
     if kind == 'STOKES':
-      at = _of_stokes_i(cards, axis)
+      at = _of_stokes(cards, axis, _STOKES[stokes])
     elif length == 1:
       at = 0
     else:
       at = channel if spectral else None
     if at not in range(length):
-      what = 'one, or a Stokes axis with I, which is 1'
+      what = f'one, or a Stokes axis with {stokes}, which is {_STOKES[stokes]}'
       if spectral:
         what = f'one, or channel= (--channel) of 0 to {length - 1}'
       raise FitsError(
@@ -374,13 +370,20 @@ def _plane(
         'axes',
       )
     index.append(int(at))
+  if stokes != 'I' and 'STOKES' not in kinds:
+    raise FitsError(
+      f'{path}: no Stokes axis; wanted one with {stokes}. Leave this file out.',
+      'axes',
+    )
   return tuple(index)
 
 
-def _of_stokes_i(cards: astropy.io.fits.Header, axis: int) -> float | None:
+def _of_stokes(
+  cards: astropy.io.fits.Header, axis: int, wanted: int
+) -> float | None:
   """Index of its plane, if whole and on the axis; else there is none."""
   first, step = cards.get(f'CRVAL{axis}', 1), cards.get(f'CDELT{axis}', 1)
   if step == 0:  # A single plane needs none.
     single = cards[f'NAXIS{axis}'] == 1
-    return 0 if single and first == _STOKES_I else None
-  return (_STOKES_I - first) / step + cards.get(f'CRPIX{axis}', 1) - 1
+    return 0 if single and first == wanted else None
+  return (wanted - first) / step + cards.get(f'CRPIX{axis}', 1) - 1

@@ -41,8 +41,7 @@ def make_train_step(
     rng_views, rng_loss = jax.random.split(
       jax.random.fold_in(state.rng, state.step)
     )
-    kept = ('index', 'row', 'label')
-    inputs = {k: batch[k] for k in kept if k in batch}
+    inputs = {k: batch[k] for k in ('index', 'row', 'label') if k in batch}
     inputs['views'] = make_views(batch, rng_views)
 
     def loss_fn(params):

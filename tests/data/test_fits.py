@@ -171,6 +171,24 @@ def test_stokes_i_is_taken_from_where_the_axis_says(tmp_path):
   )
 
 
+def test_other_stokes_parameters_are_taken_on_request(tmp_path):
+  cube = noise((4, 1, 32, 40))
+  cards = {'CTYPE4': 'STOKES', 'CRVAL4': 1, 'CDELT4': 1, 'CRPIX4': 1}
+  path = write(tmp_path / 'a.fits', cube, CTYPE3='FREQ', **cards)
+  for plane, stokes in enumerate('IQUV'):
+    image = fits.read(path, stokes=stokes)
+    np.testing.assert_allclose(image.pixels_jy_beam, cube[plane, 0], rtol=1e-6)
+    assert image.overrides == {'stokes': stokes}
+    assert fits.header(path, stokes=stokes).plane == (plane, 0)
+  two = write(tmp_path / 'b.fits', cube[:2], CTYPE3='FREQ', **cards)
+  with pytest.raises(fits.FitsError, match='a Stokes axis with V, which is 4'):
+    fits.read(two, stokes='V')
+  none = write(tmp_path / 'c.fits', noise((32, 40)))
+  assert fits.read(none, stokes='I').pixels_jy_beam.shape == (32, 40)
+  with pytest.raises(fits.FitsError, match=r'c\.fits: no Stokes axis'):
+    fits.read(none, stokes='Q')
+
+
 def test_channels_and_stokes_without_i_are_refused(tmp_path):
   path = write(tmp_path / 'a.fits', noise((3, 32, 40)), CTYPE3='FREQ')
   with pytest.raises(fits.FitsError, match=r'a\.fits: axis 3 \(FREQ\) has 3'):

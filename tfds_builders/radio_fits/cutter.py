@@ -83,7 +83,7 @@ class Cutter:
     sources: to cut around; None for tiles.
     exclusion: what no image may hold.
     steps: what is done with images first.
-    overrides: 'unit', 'beam_arcsec', 'channel', as `fits.opened` takes them.
+    overrides: of `fits.opened`, such as 'unit' and 'channel'.
     labelled: examples get the label of the source.
     dtype: of their pixels, as they are stored.
   """

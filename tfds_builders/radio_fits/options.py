@@ -125,6 +125,7 @@ class Options:
   channel: int | None = _option(
     None, 'plane of a spectral axis, from 0; cubes are refused without it', int
   )
+  stokes: str | None = _option(None, 'Q, U or V of a Stokes axis; I without it')
   skip_bad: bool = _option(False, 'pass over bad files, and list them')
   workers: int = _option(1, 'processes that read and cut', int)
   beam_runner: str | None = _option(
@@ -162,6 +163,8 @@ class Options:
       value = getattr(self, key)
       if value is not None and not value > 0:
         raise ValueError(f'{key} {value}: wanted more than 0.')
+    if self.stokes not in (None, 'I', 'Q', 'U', 'V'):
+      raise ValueError(f'stokes {self.stokes!r}: wanted I, Q, U or V.')
     if self.dtype not in ('float32', 'float16'):
       raise ValueError(f'dtype {self.dtype!r}: wanted float32 or float16.')
     if self.overlap not in ('deepest', 'central'):
@@ -200,8 +203,10 @@ class Options:
     values = json.loads(json.dumps(dataclasses.asdict(self)))
     for key in ('workers', 'beam_runner', 'beam_options'):
       del values[key]  # The data are the same.
-    if values['dtype'] == 'float32':
-      del values['dtype']  # Sets from before there was a choice have it.
+    # What sets from before there was a choice have.
+    for key, default in (('dtype', 'float32'), ('stokes', None)):
+      if values[key] == default:
+        del values[key]
     for key in ('images', 'catalogue', 'exclude'):
       if values[key] is None:
         continue

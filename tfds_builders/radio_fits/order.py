@@ -70,7 +70,7 @@ def order(
     labelled: adds the catalogue's `label` to each example; sources without
       one are left out.
     dtype: of the pixels in the examples (`examples.stored`).
-    **overrides: 'unit', 'beam_arcsec', 'channel', as for `fits.opened`.
+    **overrides: of `fits.opened`, such as 'unit' and 'channel'.
 
   Raises:
     ValueError: one line; no files, one image twice, or no catalogue or labels

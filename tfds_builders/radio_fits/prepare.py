@@ -99,7 +99,7 @@ def opened(
     path: the image.
     steps: to be done.
     statistics: as `fits.opened` takes them.
-    **overrides: 'unit', 'beam_arcsec', 'channel', as `fits.opened` takes them.
+    **overrides: of `fits.opened`, such as 'unit' and 'channel'.
 
   Raises:
     fits.FitsError: a bad image, one without a beam, or a companion that is not

@@ -120,6 +120,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       unit=asked.unit,
       beam_arcsec=asked.beam_arcsec,
       channel=asked.channel,
+      stokes=asked.stokes,
     )
 
   def _tell(self, report: reports.Report) -> None:

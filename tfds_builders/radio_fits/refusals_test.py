@@ -146,6 +146,8 @@ def test_sources_of_bad_images_are_counted(survey, tmp_path):
     ({'name': 'mirabest'}, 'is a builder'),
     ({'name': 'A b'}, 'wanted lower-case'),
     ({'max_missing': 1.0}, 'max_missing'),
+    ({'stokes': 'X'}, "stokes 'X': wanted I, Q, U or V"),
+    ({'stokes': 'Q'}, r'a\.fits: no Stokes axis; wanted one with Q'),
     ({'overlap': 'both'}, "overlap 'both': wanted deepest or central"),
     ({'min_snr': -1.0}, 'min_snr -1.0: wanted more'),
     ({'stride_pix': -1}, 'stride_pix -1: wanted more'),
