@@ -13,7 +13,7 @@ import ml_collections
 
 from configs import base, simclr_first
 
-_LOCAL_VIEWS = 6
+LOCAL_VIEWS = 6
 
 
 def get_config(variant: str = 'adamw') -> ml_collections.ConfigDict:
@@ -21,9 +21,8 @@ def get_config(variant: str = 'adamw') -> ml_collections.ConfigDict:
 
   Args:
     variant: an optimiser as in `simclr_first` (the benchmark's DINO has LARS of
-      lr 0.3 and decay 1e-6); or 'multicrop': AdamW and six local views of 32
-      pixels, which show a fifth to half of the field's area, anywhere in it:
-      some hold no part of the source.
+      lr 0.3 and decay 1e-6); or 'multicrop': AdamW and local views beside the
+      two global ones, see `add_local_views`.
   """
   multicrop = variant == 'multicrop'
   config = simclr_first.get_config('adamw' if multicrop else variant)
@@ -32,10 +31,21 @@ def get_config(variant: str = 'adamw') -> ml_collections.ConfigDict:
     num_prototypes=100,
     ema_decay=0.995,
     teacher_warmup_epochs=10,
-    local_views=_LOCAL_VIEWS if multicrop else 0,
+    local_views=LOCAL_VIEWS if multicrop else 0,
   )
   if multicrop:
-    config.views['local'] = config.views['global'].copy_and_resolve_references()
-    config.views['local'].crop_area = (0.2, 0.5)
-    config.views['local'].size_pix = 32
+    add_local_views(config)
   return config
+
+
+def add_local_views(config: ml_collections.ConfigDict) -> None:
+  """Gives `config` the group of views that the local ones of a method need.
+
+  They show a fifth to half of the field's area, anywhere in it: some hold one
+  lobe of a source, and some no part of it. At 48 pixels they are as sharp as
+  global views; at 32 their pixels would be larger than half of FIRST's beam.
+  """
+  group = config.views['global'].copy_and_resolve_references()
+  group.crop_area = (0.2, 0.5)
+  group.size_pix = 48
+  config.views['local'] = group

@@ -3,13 +3,12 @@
 import dataclasses
 from collections.abc import Mapping
 
-import chex
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from radio_ssl.models import heads
-from radio_ssl.objectives import _momentum, base
+from radio_ssl.objectives import _assign, _momentum, base
 
 Array = jax.Array
 
@@ -94,33 +93,6 @@ def targets(outputs: Array, center: Array, temperature: Array) -> Array:
   return jax.lax.stop_gradient(jax.nn.softmax(logits, axis=-1))
 
 
-def cross_entropy(target: Array, outputs: Array, temperature: float) -> Array:
-  """Eq. (3) of arXiv:2104.14294, over all pairs of two different views.
-
-  Args:
-    target: of the global views, [2, B, K].
-    outputs: of the network that is trained, [V, B, K]; the global views come
-      first, in the same order.
-    temperature: of the outputs, > 0.
-
-  Returns:
-    A scalar >= 0, the mean over the 2 (V - 1) pairs and this device's B rows.
-  """
-  chex.assert_rank([target, outputs], 3)
-  num_targets, num_views = len(target), len(outputs)
-  log_p = jax.nn.log_softmax(outputs / temperature, axis=-1)
-  of_pairs = -jnp.einsum('ubk,vbk->uv', target, log_p) / target.shape[1]
-  # No view is its own target.
-  other = jnp.arange(num_targets)[:, None] != jnp.arange(num_views)[None]
-  return jnp.sum(of_pairs, where=other) / jnp.sum(other)
-
-
-def entropy(p: Array) -> Array:
-  """Of distributions [..., K], in nats; 0 log 0 is 0."""
-  safe = jnp.where(p > 0, p, 1)
-  return -jnp.sum(p * jnp.log(safe), axis=-1)
-
-
 class Prototypes(nn.Module):
   """A linear map whose K columns have unit length: weight normalisation.
 
@@ -158,7 +130,10 @@ class Network(nn.Module):
 
 @dataclasses.dataclass(frozen=True)
 class DINO:
-  """The objective; one forward per group of views, as in the paper's code.
+  """The objective; one forward per size of view.
+
+  The paper's code joins the sizes before the projector: the same there, where
+  it has no BatchNorm. Here each size is normalised by its own statistics.
 
   The moving average has batch statistics of its own forward; its running
   statistics follow that, and its parameters alone are averaged.
@@ -229,7 +204,7 @@ class DINO:
     temperature = self.temperature_schedule(step)
     with jax.default_matmul_precision('highest'):
       target = targets(taught, model_state['center'], temperature)
-      loss = cross_entropy(
+      loss = _assign.cross_entropy(
         target, jnp.concatenate(outputs), self.config.student_temperature
       )
     model_state = model_state | {
@@ -237,14 +212,10 @@ class DINO:
       'ema_batch_stats': ema_batch_stats,
       'center': self._next_center(model_state['center'], taught),
     }
-    used = jnp.mean(
-      base.gather_rows(target, self.axis_name, axis=1), axis=(0, 1)
-    )
     metrics = {
       'ema_decay': self.ema_schedule(step),
       'teacher_temperature': jnp.asarray(temperature),
-      'assignment_entropy': jnp.mean(entropy(target)),
-      'entropy_of_mean_assignment': entropy(used),
+      **_assign.entropies(target, self.axis_name),
     }
     # Views of one size come in one batch: those are what monitors compare.
     return base.LossOutput(loss, model_state, metrics, features[0])

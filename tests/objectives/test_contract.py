@@ -32,6 +32,15 @@ _FIELDS = {
     'ema_decay': 0.9,
   },
   'mae': {'decoder_width': 32, 'decoder_depth': 1},
+  'swav': {
+    'projector_hidden': 64,
+    'projector_out': 32,
+    'num_prototypes': 16,
+    'freeze_prototypes_epochs': 0,
+    'local_views': 2,
+    'queue_size': 16,
+    'queue_start_epoch': 0,
+  },
   'wmse': {'projector_out': 3, 'whitening_size': 8},
 }
 
