@@ -43,6 +43,17 @@ def real_data() -> pathlib.Path:
   return _REAL_DATA
 
 
+@pytest.fixture(autouse=True, scope='module')
+def forget_compiled():
+  """Programs compiled in one module of tests are dropped at its end.
+
+  Each takes some memory maps: of all modules together, as many as Linux allows
+  a process (vm.max_map_count, 65530), and XLA ends with a segmentation fault.
+  """
+  yield
+  jax.clear_caches()
+
+
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch):
   """Connections leave the machine in no test."""
