@@ -2,14 +2,15 @@
 
 import importlib
 import pathlib
+import re
 
 import pytest
 
-from configs import base
+from configs import base, dino_first, simclr_first
 from configs.eval import base as eval_base
+from radio_ssl import pretrain
+from radio_ssl.data import examples, pipeline
 from radio_ssl.evaluate import checks
-from radio_ssl.models import base as models
-from radio_ssl.objectives import base as objectives
 from radio_ssl.train import optimizers
 
 _FOLDER = pathlib.Path(__file__).parents[1] / 'configs'
@@ -24,30 +25,48 @@ def _modules(folder: pathlib.Path):
   ]
 
 
+class _First(pipeline.DataSet):
+  """A thousand cutouts of VLA FIRST, for what reads no pixel of them."""
+
+  def __init__(self):
+    super().__init__(
+      directory=pathlib.Path('first'),
+      geometry=examples.Geometry(150, 150, 'float32', 1.8, 5.4),
+      label_names=None,
+      num_examples={'train': 1098},
+    )
+
+  def source(self, split):
+    return range(self.num_examples[split])
+
+
+def _variants(module) -> list[str]:
+  """Arguments of `get_config`, a string each, that the docstrings tell of."""
+  file = f'configs/{pathlib.Path(module.__file__).name}'
+  told = module.__doc__ + module.get_config.__doc__
+  return re.findall(rf'--config={file}:(\w+)', told)
+
+
 @pytest.mark.parametrize(
   'module',
   [*_modules(_FOLDER), *_modules(_FOLDER / 'paper')],
   ids=lambda m: m.__name__,
 )
-def test_pretraining_config_has_the_fields_of_its_parts(module):
-  config = module.get_config()
-  assert set(config) == set(base.get_config())
+def test_pretraining_config_plans_a_run_on_first(module):
   is_base = module.__name__.endswith('.base')
   assert is_base or '--config=configs/' in module.__doc__
-  method = objectives.make(
-    config.objective,
-    encoder=models.make_encoder(config.encoder),
-    axis_name=None,
-    num_steps=100,
-    steps_per_epoch=10,
-    num_examples=1280,
-    batch_size=config.batch_size,
-  )
-  assert set(config.views) == set(method.views)
-  optimizers.parse(config.optimizer)
-  if config.eval_after:
-    for baseline in (None, *config.eval_baselines):
-      checks.settings(config.eval_after, 'run', baseline)
+  for arguments in ((), *((variant,) for variant in _variants(module))):
+    config = module.get_config(*arguments)
+    assert set(config) == set(base.get_config())
+    pretrain.plan(config, _First(), axis_name=None)
+    if config.eval_after:
+      for baseline in (None, *config.eval_baselines):
+        checks.settings(config.eval_after, 'run', baseline)
+
+
+def test_variants_of_configs_are_found():
+  assert _variants(dino_first) == ['multicrop']
+  assert _variants(simclr_first) == ['lars']
 
 
 @pytest.mark.parametrize(
