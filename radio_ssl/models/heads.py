@@ -116,14 +116,16 @@ class CentroidTransformer(nn.Module):
       return nn.LayerNorm(epsilon=1e-5, name=name)(total)
 
     for i in range(1, self.layers + 1):
+      # Of the last layer's outputs the first alone is wanted.
+      asking = x[:1] if i == self.layers else x
       attended = nn.MultiHeadDotProductAttention(
         num_heads=self.heads,
         dropout_rate=self.dropout,
         deterministic=False,
         broadcast_dropout=False,
         name=f'attention{i}',
-      )(x)
-      x = norm(x + drop(attended), f'norm_attention{i}')
+      )(asking, x)
+      x = norm(asking + drop(attended), f'norm_attention{i}')
       hidden = nn.relu(nn.Dense(2 * length, name=f'dense_in{i}')(x))
       branch = nn.Dense(length, name=f'dense_out{i}')(drop(hidden))
       x = norm(x + drop(branch), f'norm_dense{i}')
