@@ -45,6 +45,10 @@ def get_config() -> ml_collections.ConfigDict:
   # Training sources closer than this on the sky share a fold: a source listed
   # twice, or two in one picture, must not be on both sides.
   config.group_radius_arcsec = 60.0
+  # Numbers of labels of each class to learn from, beside all of them, as often
+  # as `label_draws` says, by the linear probe; () for none.
+  config.label_counts = ()
+  config.label_draws = 20
   # Resamplings of the sources for the 95 % intervals.
   config.num_bootstrap = 2000
   # Of folds, bootstrap and untrained encoders.

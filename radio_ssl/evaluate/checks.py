@@ -19,7 +19,8 @@ _LOG = logging.getLogger(__name__)
 _ENCODERS = ('', 'online', 'ema')
 _FIELDS = (
   'protocol', 'data', 'which', 'rotations', 'num_folds', 'group_radius_arcsec',
-  'num_bootstrap', 'seed', 'batch_size', 'pixel_components', 'encoder', 'input'
+  'label_counts', 'label_draws', 'num_bootstrap', 'seed', 'batch_size',
+  'pixel_components', 'encoder', 'input'
 )  # fmt: skip
 _DATA_FIELDS = (
   'dir', 'name', 'config', 'data_dir', 'train', 'test', 'classes', 'holdout',
@@ -79,6 +80,7 @@ def settings(config, checkpoint, baseline: str | None) -> None:
     ('num_folds', 2),
     ('batch_size', 1),
     ('num_bootstrap', 1),
+    ('label_draws', 2),
   ):
     if config[name] < least:
       raise ValueError(
@@ -87,6 +89,11 @@ def settings(config, checkpoint, baseline: str | None) -> None:
   if config.data.train == config.data.test:
     raise ValueError(
       f'config.data.train and config.data.test are both {config.data.test!r}.'
+    )
+  if any(count < 1 for count in config.label_counts):
+    raise ValueError(
+      f'config.label_counts is {tuple(config.label_counts)}; wanted 1 or more '
+      'of each.'
     )
   _holdout(config.data)
 
@@ -162,6 +169,7 @@ def examples(
       )
     _warn_of_neighbours(config, train, test)
   _class_sizes(config, chosen, train)
+  _label_counts(config, chosen, train)
   if len(chosen.label_names) < 2:
     raise ValueError(
       f'{chosen.directory}: one class alone, {chosen.label_names[0]!r}; '
@@ -198,6 +206,23 @@ def _class_sizes(config, chosen: selection.Selection, train) -> None:
       f'{chosen.train!r} for {num_folds} folds inside {outer}: '
       f'{rare}; {remedy}.'
     )
+
+
+def _label_counts(config, chosen: selection.Selection, train) -> None:
+  """Refuses more labels of a class than there are sources to draw them from."""
+  members = groups(config, train)
+  # Without a test split the others are scored, and some have to be left.
+  spare = 0 if chosen.test else 1
+  for label, name in enumerate(chosen.label_names):
+    sources = len(np.unique(members[train.labels == label]))
+    most = max(config.label_counts, default=0)
+    if most + spare > sources:
+      raise ValueError(
+        f'{chosen.directory}: config.label_counts wants {most} labels of each '
+        f'class; {name} has {sources} sources in {chosen.train!r}'
+        f'{", and some must be left to score" if spare else ""}. Lower it, or '
+        'leave the class out of config.data.classes.'
+      )
 
 
 def _check_folds(config, chosen, members, stored) -> int:

@@ -36,7 +36,7 @@ _TOLERANCE = 2e-7
 # ... and where values of L2 are compared, in a third of the time. The log-loss
 # is right to 1e-3 then near the best L2; at the weakest, where it is far too
 # high anyway, it was off by up to 0.06 (100 components of pixels).
-_COARSE_TOLERANCE = 3e-4
+COARSE_TOLERANCE = 3e-4
 # Differences of log-loss (nats) that mean nothing.
 _LEVEL = 1e-3
 
@@ -69,6 +69,7 @@ def fit(
   l2: np.ndarray,
   rows: np.ndarray | None = None,
   tolerance: float = _TOLERANCE,
+  standardise_on: np.ndarray | None = None,
 ) -> Probe:
   """Solves M problems on the same features.
 
@@ -77,9 +78,10 @@ def fit(
     labels: [N], in 0 .. num_classes - 1.
     num_classes: K.
     l2: [M], > 0.
-    rows: [M, N] bool, the training rows of each problem; None takes all. Means
-      and standard deviations are those of these rows.
+    rows: [M, N] bool, the training rows of each problem; None takes all.
     tolerance: largest entry of the gradient at the end.
+    standardise_on: [N] bool, the rows whose means and standard deviations all
+      problems take; None takes those of each problem's own.
 
   Raises:
     ValueError: features that are not finite.
@@ -95,7 +97,9 @@ def fit(
     )
   if rows is None:
     rows = np.ones((len(l2), len(features)), bool)
-  mean, scale = _standardisation(features, rows)
+  mean, scale = _standardisation(
+    features, rows if standardise_on is None else [standardise_on] * len(rows)
+  )
   # Of all rows: it shares one matrix between the problems and takes nothing
   # from the held-out rows, as each problem undoes it by its own mean and scale.
   centre, spread = features.mean(axis=0), features.std(axis=0)
@@ -316,7 +320,7 @@ def choose_l2(
     num_classes=num_classes,
     l2=np.tile(grid, num_folds),
     rows=np.repeat(training, len(grid), axis=0),
-    tolerance=_COARSE_TOLERANCE,
+    tolerance=COARSE_TOLERANCE,
   )
   log_p = probe.log_probabilities(np.asarray(features, np.float64))
   own = np.take_along_axis(log_p, labels[None, :, None], axis=2)[..., 0]

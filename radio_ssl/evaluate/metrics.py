@@ -1,8 +1,10 @@
 """Scores of a classifier, with their uncertainty over sources."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
+import astropy.stats
 import numpy as np
 import sklearn.metrics
 
@@ -33,9 +35,7 @@ def score(
   """
   predicted = np.asarray(probabilities).argmax(axis=1)
   numbers = np.arange(len(label_names))
-  confusion = sklearn.metrics.confusion_matrix(
-    labels, predicted, labels=numbers
-  )
+  confusion = confusion_matrix(labels, predicted, len(label_names))
   precision, recall, f1, support = (
     sklearn.metrics.precision_recall_fscore_support(
       labels, predicted, labels=numbers, zero_division=0
@@ -63,7 +63,50 @@ def score(
       for i, name in enumerate(label_names)
     },
     'confusion_matrix': confusion.tolist(),
+    'calibration': calibration(labels, probabilities),
   }
+
+
+def calibration(
+  labels: np.ndarray, probabilities: np.ndarray, *, num_bins: int = 10
+) -> dict[str, Any]:
+  """Whether predictions are right as often as they claim, ready for JSON.
+
+  Guo et al. 2017, https://arxiv.org/abs/1706.04599, eqs. (2) and (3).
+
+  Args:
+    labels: [N], in 0 .. K - 1.
+    probabilities: [N, K]; the largest is prediction and confidence.
+    num_bins: of equal width, from 0 to 1; a confidence on an edge belongs to
+      the bin below it.
+
+  Returns:
+    expected_calibration_error in [0, 1]; `bins` with low, high and
+    num_examples, and where there are any, their mean confidence, their
+    accuracy and its 95 % interval (Wilson 1927).
+  """
+  probabilities = np.asarray(probabilities)
+  confidence = np.minimum(probabilities.max(axis=1), 1)
+  right = probabilities.argmax(axis=1) == labels
+  edges = np.linspace(0, 1, num_bins + 1)
+  number = np.searchsorted(edges, confidence, side='left') - 1
+  error, bins = 0.0, []
+  for i, (low, high) in enumerate(itertools.pairwise(edges)):
+    rows = number == i
+    row = {'low': float(low), 'high': float(high), 'num_examples': 0}
+    if rows.any():
+      claimed, found = float(confidence[rows].mean()), float(right[rows].mean())
+      error += rows.mean() * abs(found - claimed)
+      row |= {
+        'num_examples': int(rows.sum()),
+        'confidence': claimed,
+        'accuracy': found,
+        'interval': astropy.stats.binom_conf_interval(
+          right[rows].sum(), rows.sum(), 0.95, 'wilson'
+        ).tolist(),
+      }
+    bins.append(row)
+  return {'expected_calibration_error': float(error), 'bins': bins}
 
 
 def over_seeds(
@@ -120,11 +163,33 @@ def over_folds(
   names = sorted(set(folds.tolist()), key=lambda name: (len(name), name))
   num_classes = probabilities.shape[1]
   predicted = np.asarray(probabilities).argmax(axis=1)
-  confusions = np.zeros((len(names), num_classes, num_classes), int)
-  for confusion, name in zip(confusions, names, strict=True):
-    rows = folds == name
-    np.add.at(confusion, (labels[rows], predicted[rows]), 1)
-  result: dict[str, Any] = {'names': names}
+  confusions = [
+    confusion_matrix(labels[rows], predicted[rows], num_classes)
+    for rows in (folds == name for name in names)
+  ]
+  return {'names': names, **spread(np.stack(confusions))}
+
+
+def confusion_matrix(
+  labels: np.ndarray, predicted: np.ndarray, num_classes: int
+) -> np.ndarray:
+  """Counts [true, predicted] of labels and predictions [N]."""
+  return sklearn.metrics.confusion_matrix(
+    labels, predicted, labels=np.arange(num_classes)
+  )
+
+
+def spread(confusions: np.ndarray) -> dict[str, Any]:
+  """Scores of several confusion matrices, ready for JSON.
+
+  Args:
+    confusions: [M, K, K], M > 1.
+
+  Returns:
+    For accuracy, balanced_accuracy and macro_f1 the `values`, their `mean` and
+    standard deviation `sd`.
+  """
+  result = {}
   for name, statistic in (
     ('accuracy', _accuracy),
     ('balanced_accuracy', _balanced_accuracy),

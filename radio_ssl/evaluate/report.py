@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: JSON, a page to read, a picture."""
+"""What an evaluation leaves behind: JSON, a page to read, pictures."""
 
 import json
 import pathlib
@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.figure
-import numpy as np
+
+from radio_ssl.evaluate import pictures
 
 
 def write(result: dict[str, Any], output: pathlib.Path) -> None:
-  """Writes results.json, results.md and confusion_matrix.png.
+  """Writes results.json, results.md and the pictures that the page shows.
 
-  They are whole before any of them takes the place of an older one.
+  All are whole before any of them takes the place of an older one.
   """
   # `.` and `..` have no name to put another beside.
   output = output.resolve()
@@ -25,7 +26,8 @@ def write(result: dict[str, Any], output: pathlib.Path) -> None:
     text = json.dumps(result, indent=1, allow_nan=False)
     (temporary / 'results.json').write_text(text + '\n')
     (temporary / 'results.md').write_text(page(result))
-    _confusion_matrix(result, temporary / 'confusion_matrix.png')
+    for name, figure in _pictures(result).items():
+      figure.savefig(temporary / f'{name}.png', dpi=200)
     output.mkdir(exist_ok=True)
     for file in temporary.iterdir():
       file.replace(output / file.name)
@@ -98,6 +100,7 @@ def page(result: dict[str, Any]) -> str:
     f'{result["config"]["num_bootstrap"]} bootstrap draws of the scored '
     'sources (percentiles); other training sources or another pretraining '
     'seed would add to them.',
+    *_calibration(result),
     '',
     '| class | precision | recall | F1 | sources |',
     '| --- | --- | --- | --- | --- |',
@@ -107,8 +110,63 @@ def page(result: dict[str, Any]) -> str:
       f'| {label} | {100 * row["precision"]:.1f} | {100 * row["recall"]:.1f} '
       f'| {100 * row["f1"]:.1f} | {row["support"]} |'
     )
-  lines += ['', '![confusion matrix](confusion_matrix.png)', '']
-  return '\n'.join(lines)
+  lines += _label_curve(result)
+  for picture in _pictures(result):
+    lines += ['', f'![{picture.replace("_", " ")}]({picture}.png)']
+  return '\n'.join([*lines, ''])
+
+
+def _pictures(result: dict[str, Any]) -> dict[str, matplotlib.figure.Figure]:
+  """The pictures of a result, by the names of their files."""
+  name, scores = final(result)
+  title = f'{result["encoder"]}, {name.replace("_", "-")}'
+  found = {
+    'confusion_matrix': pictures.confusion_matrix(
+      scores, result['label_names'], title
+    )
+  }
+  inside = result['cross_validation']['scores']
+  if 'calibration' in inside:
+    found['reliability'] = pictures.reliability(
+      inside['calibration'], f'{result["encoder"]}, cross-validation'
+    )
+  if 'label_curve' in result:
+    found['label_curve'] = pictures.label_curve(
+      result['label_curve'], scores, title
+    )
+  return found
+
+
+def _label_curve(result: dict[str, Any]) -> list[str]:
+  """The table of scores over numbers of labels; no lines without a curve."""
+  if 'label_curve' not in result:
+    return []
+  lines = [
+    '',
+    f'Of {result["config"]["label_draws"]} draws of labels each, mean ± '
+    'standard deviation:',
+    '',
+    '| labels of each class | accuracy | balanced accuracy | macro-F1 |',
+    '| --- | --- | --- | --- |',
+  ]
+  for point in result['label_curve']:
+    scores = ' | '.join(
+      f'{100 * point[name]["mean"]:.1f} ± {100 * point[name]["sd"]:.1f}'
+      for name in ('accuracy', 'balanced_accuracy', 'macro_f1')
+    )
+    lines.append(f'| {point["labels_per_class"]} | {scores} |')
+  return lines
+
+
+def _calibration(result: dict[str, Any]) -> list[str]:
+  inside = result['cross_validation']['scores'].get('calibration')
+  if inside is None:
+    return []
+  return [
+    '',
+    'Expected calibration error, out of fold: '
+    f'{100 * inside["expected_calibration_error"]:.1f} (percent).',
+  ]
 
 
 def _remarks(result: dict[str, Any]) -> list[str]:
@@ -167,47 +225,3 @@ def _overlap(seen: dict[str, Any]) -> str:
     return f'seen in pretraining: unknown, {seen["unknown"]}'
   counts = [f'{n} show sources of {k!r}' for k, n in seen['showing'].items()]
   return f'of {seen["num_images"]} pretraining images {", ".join(counts)}'
-
-
-def _confusion_matrix(result: dict[str, Any], path: pathlib.Path) -> None:
-  name, scores = final(result)
-  counts = np.asarray(scores['confusion_matrix'])
-  support = counts.sum(axis=1)
-  share = 100 * counts / np.maximum(support, 1)[:, None]
-  labels = result['label_names']
-  side = 2.5 + 0.7 * len(labels)
-  figure = matplotlib.figure.Figure(
-    figsize=(side + 1, side), layout='constrained'
-  )
-  axes = figure.subplots()
-  image = axes.imshow(share, cmap='Blues', vmin=0, vmax=100)
-  figure.colorbar(image, label='share of the true class (%)', shrink=0.8)
-  axes.set(
-    xlabel='predicted class',
-    ylabel='true class (sources)',
-    title=f'{result["encoder"]}\n{name.replace("_", "-")}: accuracy '
-    f'{100 * scores["accuracy"]:.1f} %',
-  )
-  ticks = range(len(labels))
-  long = max(map(len, labels)) > 8
-  axes.set_xticks(
-    ticks,
-    labels,
-    rotation=45 if long else 0,
-    rotation_mode='anchor',
-    ha='right' if long else 'center',
-  )
-  axes.set_yticks(
-    ticks, [f'{x} ({n})' for x, n in zip(labels, support, strict=True)]
-  )
-  axes.tick_params(length=0)
-  for i, j in np.argwhere(counts):
-    axes.text(
-      j,
-      i,
-      f'{counts[i, j]}\n{share[i, j]:.0f} %',
-      ha='center',
-      va='center',
-      color='white' if share[i, j] > 60 else 'black',
-    )
-  figure.savefig(path, dpi=200)

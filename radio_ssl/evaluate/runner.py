@@ -16,6 +16,7 @@ from radio_ssl.evaluate import (
   baselines,
   checks,
   features,
+  label_fraction,
   metrics,
   overlap,
   report,
@@ -193,8 +194,20 @@ def _score(
   result = {'cross_validation': _scored(config, chosen, train, inside)}
   if stored is not None:
     result['folds'] = metrics.over_folds(train.labels, inside, stored)
-  if chosen.test:
-    test = tables[chosen.test]
+  test = tables[chosen.test] if chosen.test else None
+  if config.label_counts:
+    result['label_curve'] = label_fraction.curve(
+      train.features,
+      train.labels,
+      groups,
+      test and (test.features, test.labels),
+      num_classes=len(chosen.label_names),
+      counts=tuple(config.label_counts),
+      num_draws=config.label_draws,
+      num_folds=config.num_folds,
+      seed=config.seed,
+    )
+  if test:
     probabilities, settings = predict(
       train.features, train.labels, test.features, groups=groups
     )

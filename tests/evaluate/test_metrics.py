@@ -166,3 +166,28 @@ def test_scores_of_folds_are_those_of_their_rows_alone():
     assert found[name]['values'] == pytest.approx(alone)
     assert found[name]['mean'] == pytest.approx(np.mean(alone))
     assert found[name]['sd'] == pytest.approx(np.std(alone, ddof=1))
+
+
+def test_calibration_by_hand():
+  p = np.array([[0.55, 0.45], [0.6, 0.4], [0.9, 0.1], [0.05, 0.95], [1, 0]])
+  found = metrics.calibration(np.array([0, 1, 0, 1, 0]), p)
+  # 0.6 and 0.9 lie on edges, in the bins below them.
+  counts = [row['num_examples'] for row in found['bins']]
+  assert counts == [0, 0, 0, 0, 0, 2, 0, 0, 1, 2]
+  error = (2 * abs(0.5 - 0.575) + 1 * abs(1 - 0.9) + 2 * abs(1 - 0.975)) / 5
+  assert found['expected_calibration_error'] == pytest.approx(error)
+  assert found['bins'][5]['confidence'] == pytest.approx(0.575)
+  assert found['bins'][5]['accuracy'] == 0.5
+  low, high = found['bins'][5]['interval']
+  assert 0 < low < 0.5 < high < 1
+
+
+def test_honest_probabilities_have_hardly_any_calibration_error():
+  generator = np.random.default_rng(0)
+  claimed = generator.uniform(0.5, 1, 20000)
+  labels = (generator.random(20000) > claimed).astype(int)
+  p = np.stack([claimed, 1 - claimed], axis=1)
+  honest = metrics.calibration(labels, p)['expected_calibration_error']
+  bold = metrics.calibration(labels, np.round(p))['expected_calibration_error']
+  assert honest < 0.01
+  assert bold == pytest.approx(0.25, abs=0.01)

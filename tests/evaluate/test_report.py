@@ -7,9 +7,14 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from radio_ssl.evaluate import metrics, report
+from radio_ssl.evaluate import metrics, pictures, report
 
-_FILES = ['confusion_matrix.png', 'results.json', 'results.md']
+_FILES = [
+  'confusion_matrix.png',
+  'reliability.png',
+  'results.json',
+  'results.md',
+]
 
 
 def _result(encoder='a_run', names=('FRI', 'FRII'), **kwargs):
@@ -62,7 +67,7 @@ def test_failure_while_drawing_leaves_the_older_report(tmp_path, monkeypatch):
   def fail(*args):
     raise OSError('no space left')
 
-  monkeypatch.setattr(report, '_confusion_matrix', fail)
+  monkeypatch.setattr(pictures, 'confusion_matrix', fail)
   with pytest.raises(OSError, match='no space'):
     report.write(_result('new'), tmp_path / 'out')
   with pytest.raises(OSError, match='no space'):
