@@ -43,6 +43,7 @@ setuptools.setup(
     'optax>=0.2.5,<0.3',
     'orbax-checkpoint>=0.11.30,<0.13',
     'pillow>=11,<14',
+    'safetensors>=0.5,<1',
     'scikit-learn>=1.5,<2',
     'scipy>=1.14,<2',
     'tensorflow-datasets>=4.9.9,<5',

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from radio_ssl import checkpoints
+from radio_ssl import checkpoints, exports
 from radio_ssl.augment import inputs
 from radio_ssl.data import pipeline
 from radio_ssl.models import base as models
@@ -20,6 +20,29 @@ from radio_ssl.train import trees
 
 # Columns of the records that are kept beside the features.
 _COLUMNS = ('ra_deg', 'dec_deg', 'source_size_arcsec', 'flux_jy')
+
+
+def _peak_snr(record: Mapping[str, Any]) -> float:
+  """Of the middle, where the source is; NaN of a picture."""
+  image = record['image'][..., 0]
+  if image.dtype == np.uint8:
+    return np.nan
+  height, width = image.shape
+  middle = image[
+    height // 4 : height - height // 4, width // 4 : width - width // 4
+  ]
+  if not np.isfinite(middle).any() or not record['rms_jy_beam'] > 0:
+    return np.nan
+  above = np.nanmax(middle) - record['background_jy_beam']
+  return above / record['rms_jy_beam']
+
+
+def _size_beams(record: Mapping[str, Any]) -> float:
+  return record['source_size_arcsec'] / record['beam_major_arcsec']
+
+
+# What is worked out from a record.
+_DERIVED = {'peak_snr': _peak_snr, 'size_beams': _size_beams}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,12 +54,19 @@ class FrozenEncoder:
     variables: {'params': ..., 'batch_stats': ...}.
     input: how images are scaled before it.
     meta: of the checkpoint it comes from; {} for an untrained one.
+    footprints: of the images it was trained on, as `exports.write` takes them,
+      where they come with it; None where the data set is to be asked.
   """
 
   encoder: nn.Module
   variables: Mapping[str, Any]
   input: inputs.Input
   meta: Mapping[str, Any]
+  footprints: Mapping[str, np.ndarray] | None = None
+
+  def __call__(self, images: jax.Array) -> jax.Array:
+    """Features [B, D] of images [B, H, W, C] in [0, 1], of `inputs.prepare`."""
+    return self.encoder.apply(self.variables, images, train=False).pooled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +77,9 @@ class Table:
     features: [N, D] float64.
     labels: [N] int32.
     names: of the sources.
-    columns: [N] each, catalogue numbers of the records, NaN where unknown.
+    columns: [N] each, NaN where unknown: catalogue numbers of the records;
+      'peak_snr', the brightest pixel of the field's middle half over the noise;
+      'size_beams', the source's size over the beam's major axis.
   """
 
   features: np.ndarray
@@ -62,17 +94,24 @@ def from_checkpoint(
   """Rebuilds an encoder from what is stored with its checkpoint.
 
   Args:
-    path: as for `checkpoints.read`.
-    which: 'online' | 'ema'; None takes the online one.
+    path: as for `checkpoints.read`, or a folder of `exports.write`.
+    which: 'online' | 'ema'; None takes the online one. An export has one alone.
 
   Raises:
     ValueError: no or a damaged checkpoint, or no such encoder in it.
   """
-  tree, meta = checkpoints.read(path)
-  # A checkpoint has no empty branches.
-  variables = objectives.encoder_variables(
-    tree['params'], tree.get('model_state', {}), which
-  )
+  if exports.is_one(path):
+    variables, meta, sky = exports.read(path)
+    if which not in (None, held := meta['exported']['which']):
+      raise ValueError(
+        f'{path}: the export of an {held!r} encoder; config.which is {which!r}.'
+      )
+  else:
+    (tree, meta), sky = checkpoints.read(path), None
+    # A checkpoint has no empty branches.
+    variables = objectives.encoder_variables(
+      tree['params'], tree.get('model_state', {}), which
+    )
   try:
     encoder = models.make_encoder(meta['config']['encoder'])
     image_input = inputs.parse(meta['config']['input'])
@@ -92,7 +131,7 @@ def from_checkpoint(
       f'names: {found}. The two come from different runs: restore both from a '
       'copy.'
     )
-  return FrozenEncoder(encoder, variables, image_input, meta)
+  return FrozenEncoder(encoder, variables, image_input, meta, sky)
 
 
 def _blank(image_input: inputs.Input) -> jax.Array:
@@ -169,14 +208,16 @@ def tabulate(dataset, split: str, encode, batch_size: int = 64) -> Table:
   if not len(source):
     raise ValueError(f'{dataset.directory}: split {split!r} has no images.')
   features, labels, names = [], [], []
-  columns = {name: [] for name in _COLUMNS}
+  columns = {name: [] for name in (*_COLUMNS, *_DERIVED)}
   for batch, records in _batches(source, batch_size):
     features.append(np.asarray(encode(batch))[: len(records)])
     for record in records:
       labels.append(record['label'])
       names.append(record['name'].decode())
-      for name, values in columns.items():
-        values.append(record[name])
+      for name in _COLUMNS:
+        columns[name].append(record[name])
+      for name, value in _DERIVED.items():
+        columns[name].append(value(record))
   table = Table(
     features=np.concatenate(features).astype(np.float64),
     labels=np.asarray(labels, np.int32),

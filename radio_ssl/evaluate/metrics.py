@@ -95,18 +95,54 @@ def calibration(
     rows = number == i
     row = {'low': float(low), 'high': float(high), 'num_examples': 0}
     if rows.any():
-      claimed, found = float(confidence[rows].mean()), float(right[rows].mean())
-      error += rows.mean() * abs(found - claimed)
-      row |= {
-        'num_examples': int(rows.sum()),
-        'confidence': claimed,
-        'accuracy': found,
-        'interval': astropy.stats.binom_conf_interval(
-          right[rows].sum(), rows.sum(), 0.95, 'wilson'
-        ).tolist(),
-      }
+      claimed = float(confidence[rows].mean())
+      row |= {'confidence': claimed, **_share(right[rows])}
+      error += rows.mean() * abs(row['accuracy'] - claimed)
     bins.append(row)
   return {'expected_calibration_error': float(error), 'bins': bins}
+
+
+def by_property(
+  right: np.ndarray, values: np.ndarray, *, num_bins: int = 4
+) -> dict[str, Any]:
+  """Accuracy of the sources in each quantile of a property, ready for JSON.
+
+  Args:
+    right: [N] bool, of the predictions.
+    values: [N], NaN where unknown.
+    num_bins: of equal numbers of sources; fewer where values repeat.
+
+  Returns:
+    `unknown`, the number of sources without a value; `bins` with the low and
+    high value in it, num_examples, accuracy and its 95 % interval (Wilson
+    1927).
+  """
+  known = np.isfinite(values)
+  values, right = values[known], right[known]
+  edges = np.unique(np.quantile(values, np.linspace(0, 1, num_bins + 1)[1:-1]))
+  number = np.searchsorted(edges, values, side='right')
+  bins = []
+  for rows in (number == i for i in np.unique(number)):
+    bins.append(
+      {
+        'low': float(values[rows].min()),
+        'high': float(values[rows].max()),
+        **_share(right[rows]),
+      }
+    )
+  return {'unknown': int((~known).sum()), 'bins': bins}
+
+
+def _share(right: np.ndarray) -> dict[str, Any]:
+  """How many are right; the interval of Wilson stays within [0, 1]."""
+  interval = astropy.stats.binom_conf_interval(
+    right.sum(), len(right), 0.95, 'wilson'
+  )
+  return {
+    'num_examples': len(right),
+    'accuracy': float(right.mean()),
+    'interval': interval.tolist(),
+  }
 
 
 def over_seeds(

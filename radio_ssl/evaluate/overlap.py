@@ -16,6 +16,7 @@ def with_pretraining(
   tables: Mapping[str, features.Table],
   meta: Mapping[str, Any],
   held_out: catalogue.Catalogue | None = None,
+  sky: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, Any]:
   """Counts pretraining images that show sources of a labelled set.
 
@@ -28,22 +29,15 @@ def with_pretraining(
     meta: of the checkpoint.
     held_out: sources of a hold-out; they count with those of the split
       'holdout', be they of this labelled set or not.
+    sky: `footprints` that come with the encoder; None looks into the data set.
 
   Returns:
     {'num_images': all of them, 'showing': {split: how many show a source of
     it}}; or {'unknown': the reason}.
   """
-  try:
-    dataset = pipeline.open_dataset(pathlib.Path(meta['dataset']['directory']))
-  except ValueError:
-    return {'unknown': f'{meta["dataset"]["directory"]} is not here'}
-  if dataset.fingerprint != meta['dataset']['fingerprint']:
-    return {'unknown': f'{dataset.directory} has been built anew since'}
-  ra, dec, field, rotation = _footprints(
-    dataset, meta['config']['data']['split']
-  )
-  if np.isnan(ra + dec).any():
-    return {'unknown': f'{dataset.directory} has images without a position'}
+  sky = sky or footprints(meta)
+  if isinstance(sky, str):
+    return {'unknown': sky}
   sources = {split: _sources(table) for split, table in tables.items()}
   if held_out is not None:
     its = np.array([getattr(held_out, name) for name in _SOURCE])
@@ -54,11 +48,9 @@ def with_pretraining(
   for split, its in sources.items():
     if not np.isfinite(its[:2]).all():
       return {'unknown': f'the split {split!r} has sources without a position'}
-    held = exclusion.Exclusion(*its).holds(
-      ra, dec, field_arcsec=field, rotation_deg=rotation
-    )
+    held = exclusion.Exclusion(*its).holds(**sky)
     showing[split] = int(held.sum())
-  return {'num_images': len(ra), 'showing': showing}
+  return {'num_images': len(sky['ra_deg']), 'showing': showing}
 
 
 def _sources(table: features.Table) -> np.ndarray:
@@ -66,8 +58,23 @@ def _sources(table: features.Table) -> np.ndarray:
   return np.array([table.columns[name] for name in _SOURCE])
 
 
-def _footprints(dataset: pipeline.DataSet, split: str) -> tuple:
-  """Position, side and rotation of each image; 0 where they are unknown."""
+def footprints(meta: Mapping[str, Any]) -> dict[str, np.ndarray] | str:
+  """Where the images lie that a checkpoint was trained on.
+
+  Args:
+    meta: of the checkpoint.
+
+  Returns:
+    `ra_deg`, `dec_deg`, `field_arcsec` and `rotation_deg` of each image, [N];
+    side and rotation are 0 where they are unknown. Or the reason why a position
+    is unknown.
+  """
+  try:
+    dataset = pipeline.open_dataset(pathlib.Path(meta['dataset']['directory']))
+  except ValueError:
+    return f'{meta["dataset"]["directory"]} is not here'
+  if dataset.fingerprint != meta['dataset']['fingerprint']:
+    return f'{dataset.directory} has been built anew since'
   side_pix = max(dataset.geometry.height, dataset.geometry.width)
   rows = [
     (
@@ -77,7 +84,14 @@ def _footprints(dataset: pipeline.DataSet, split: str) -> tuple:
       # Sets of the first days have none.
       r.get('rotation_deg', 0.0),
     )
-    for r in dataset.source(split)
+    for r in dataset.source(meta['config']['data']['split'])
   ]
-  ra, dec, field, rotation = np.array(rows, np.float64).T
-  return ra, dec, np.nan_to_num(field), np.nan_to_num(rotation)
+  ra, dec, field, rotation = np.array(rows, np.float64).T.copy()
+  if np.isnan(ra + dec).any():
+    return f'{dataset.directory} has images without a position'
+  return {
+    'ra_deg': ra,
+    'dec_deg': dec,
+    'field_arcsec': np.nan_to_num(field),
+    'rotation_deg': np.nan_to_num(rotation),
+  }

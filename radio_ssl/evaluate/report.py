@@ -110,6 +110,7 @@ def page(result: dict[str, Any]) -> str:
       f'| {label} | {100 * row["precision"]:.1f} | {100 * row["recall"]:.1f} '
       f'| {100 * row["f1"]:.1f} | {row["support"]} |'
     )
+  lines += _by_property(result[name].get('by_property', {}))
   lines += _label_curve(result)
   for picture in _pictures(result):
     lines += ['', f'![{picture.replace("_", " ")}]({picture}.png)']
@@ -135,6 +136,32 @@ def _pictures(result: dict[str, Any]) -> dict[str, matplotlib.figure.Figure]:
       result['label_curve'], scores, title
     )
   return found
+
+
+_PROPERTIES = {
+  'peak_snr': 'brightest pixel over the noise',
+  'size_beams': "size over the beam's major axis",
+}
+
+
+def _by_property(found: dict[str, Any]) -> list[str]:
+  lines = []
+  for name, it in found.items():
+    lines += [
+      '',
+      f'| {_PROPERTIES[name]} | sources | accuracy (95 %) |',
+      '| --- | --- | --- |',
+    ]
+    for row in it['bins']:
+      low, high = row['interval']
+      lines.append(
+        f'| {row["low"]:.3g} to {row["high"]:.3g} | {row["num_examples"]} '
+        f'| {100 * row["accuracy"]:.1f} ({100 * low:.1f} to '
+        f'{100 * high:.1f}) |'
+      )
+    if it['unknown']:
+      lines.append(f'| unknown | {it["unknown"]} | |')
+  return lines
 
 
 def _label_curve(result: dict[str, Any]) -> list[str]:

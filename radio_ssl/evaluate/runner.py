@@ -149,7 +149,9 @@ def _tables(config, chosen: selection.Selection, frozen, baseline):
     )
     for split in wanted
   }
-  seen = overlap.with_pretraining(tables, frozen.meta, chosen.held_out)
+  seen = overlap.with_pretraining(
+    tables, frozen.meta, chosen.held_out, frozen.footprints
+  )
   _warn_of_seen(seen, wanted[-1])
   return tables, {'overlap': seen}
 
@@ -247,4 +249,10 @@ def _scored(config, dataset, table, probabilities: np.ndarray) -> dict:
     num_bootstrap=config.num_bootstrap,
     seed=config.seed,
   )
-  return {'scores': scores, 'predictions': predictions}
+  right = np.asarray(probabilities).argmax(axis=1) == table.labels
+  found = {
+    name: metrics.by_property(right, table.columns[name])
+    for name in ('peak_snr', 'size_beams')
+    if np.isfinite(table.columns[name]).any()
+  }
+  return {'scores': scores, 'by_property': found, 'predictions': predictions}

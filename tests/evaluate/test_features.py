@@ -208,3 +208,22 @@ def test_features_that_are_not_finite_name_their_image(
   frozen = dataclasses.replace(frozen, variables=broken)
   with pytest.raises(ValueError, match=r'10 images are not finite.* s\d+:'):
     features.extract(frozen, dataset, 'test')
+
+
+def test_brightness_and_size_are_those_of_the_middle(write, make_rows):
+  dataset = write(
+    {
+      'train': make_rows(
+        4,
+        first=0,
+        source_size_arcsec=np.full(4, 27.0),
+        beam_major_arcsec=np.full(4, 5.4),
+      )
+    }
+  )
+  table = features.tabulate(dataset, 'train', lambda b: np.zeros((64, 1)))
+  np.testing.assert_allclose(table.columns['size_beams'], 5, rtol=1e-6)
+  source = dataset.source('train')
+  for i, snr in enumerate(table.columns['peak_snr']):
+    middle = source[i]['image'][10:30, 10:30, 0]
+    assert snr == pytest.approx(middle.max() / 1e-4, rel=1e-5)

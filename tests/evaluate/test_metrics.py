@@ -191,3 +191,20 @@ def test_honest_probabilities_have_hardly_any_calibration_error():
   bold = metrics.calibration(labels, np.round(p))['expected_calibration_error']
   assert honest < 0.01
   assert bold == pytest.approx(0.25, abs=0.01)
+
+
+def test_accuracy_by_quartile_by_hand():
+  values = np.array([1.0, 2, 3, 4, 5, 6, 7, 8, np.nan])
+  right = np.array([1, 0, 1, 1, 0, 0, 1, 1, 0], bool)
+  found = metrics.by_property(right, values)
+  assert found['unknown'] == 1
+  rows = [(r['low'], r['high'], r['accuracy']) for r in found['bins']]
+  assert rows == [(1, 2, 0.5), (3, 4, 1), (5, 6, 0), (7, 8, 1)]
+  assert sum(r['num_examples'] for r in found['bins']) == 8
+
+
+def test_values_that_repeat_share_a_bin():
+  found = metrics.by_property(np.ones(10, bool), np.repeat([1.0, 2.0], 5))
+  assert [r['num_examples'] for r in found['bins']] == [5, 5]
+  found = metrics.by_property(np.ones(3, bool), np.ones(3))
+  assert [r['num_examples'] for r in found['bins']] == [3]
