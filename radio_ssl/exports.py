@@ -53,9 +53,10 @@ def write(
   folder.mkdir(parents=True, exist_ok=True)
   flat = flax.traverse_util.flatten_dict(dict(variables), sep='/')
   arrays = {name: np.ascontiguousarray(array) for name, array in flat.items()}
-  safetensors.numpy.save_file(arrays, folder / _ARRAYS)
+  # Not `save_file`: that lets nobody else read the file.
+  (folder / _ARRAYS).write_bytes(safetensors.numpy.save(arrays))
   if footprints is not None:
-    safetensors.numpy.save_file(dict(footprints), folder / _SKY)
+    (folder / _SKY).write_bytes(safetensors.numpy.save(dict(footprints)))
   config = {
     'format_version': FORMAT_VERSION,
     'encoder': meta['config']['encoder'],
