@@ -5,13 +5,19 @@
 writes the encoder of a run, or of one checkpoint, to a folder that can be
 shared: the evaluator takes it as `--checkpoint`, and
 `radio_ssl.load_encoder(DIR)` opens it in Python.
+
+  python -m radio_ssl.convert torch FILE --encoder resnet18 --output DIR
+
+makes such a folder of a PyTorch file: weights of torchvision or timm, or a
+checkpoint of solo-learn or DINO. PyTorch is not needed, and nothing that the
+file holds is run.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from radio_ssl.convert import export
+from radio_ssl.convert import export, weights
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   )
   commands = parser.add_subparsers(required=True)
   _add_export(commands)
+  _add_torch(commands)
   args = parser.parse_args(argv)
   try:
     args.run(args)
@@ -62,6 +69,49 @@ def _export(args: argparse.Namespace) -> None:
     licence=args.licence,
   )
   print(folder)
+
+
+def _add_torch(commands) -> None:
+  parser = commands.add_parser('torch', help='a PyTorch file to such a folder')
+  parser.add_argument('file', help='of torch.save')
+  parser.add_argument('--encoder', required=True, choices=weights.ENCODERS)
+  parser.add_argument('--output', required=True, help='a new folder')
+  parser.add_argument(
+    '--norm',
+    choices=weights.NORMS,
+    default='none',
+    help='what the weights expect of images: imagenet for torchvision and '
+    'timm, tensorflow for EfficientNet-Lite (default: none)',
+  )
+  parser.add_argument(
+    '--prefix',
+    help='of the names of the encoder, where the file has several, such as '
+    'state_dict.backbone. or state_dict.momentum_backbone.',
+  )
+  parser.add_argument('--size_pix', type=int, default=224)
+  parser.add_argument(
+    '--trained_on', default='', help='for the README, such as ImageNet-1k'
+  )
+  parser.add_argument(
+    '--licence', default='', help='of the weights, for the README'
+  )
+  parser.set_defaults(run=_torch)
+
+
+def _torch(args: argparse.Namespace) -> None:
+  converted = weights.write(
+    args.file,
+    args.encoder,
+    args.output,
+    norm=args.norm,
+    prefix=args.prefix,
+    size_pix=args.size_pix,
+    trained_on=args.trained_on,
+    licence=args.licence,
+  )
+  for group, count in converted.left_out.items():
+    print(f'left out: {count} tensors of {group}')
+  print(args.output)
 
 
 if __name__ == '__main__':

@@ -19,6 +19,8 @@ _NORM = {
 }
 # Of a block: number of its BatchNorm -> layer.
 _LAYERS = {'expand': 0, 'depthwise': 1, 'project': 2}
+# Tells an encoder from the rest of a file.
+MARKS = ('_conv_stem.weight', '_blocks.0._depthwise_conv.weight')
 _LEFT_OUT = re.compile(r'_fc\.|.*\.num_batches_tracked$')
 
 

@@ -3,13 +3,14 @@
 An encoder is a Linen module in a file of this folder that lists it in
 `ENCODERS`, a dict from name to constructor. Files are found by walking the
 folder: a new encoder is one new file. One whose tokens are patches has the
-field `patch_size`, their side in pixels.
+field `patch_size`, their side in pixels, and projects them by its layer
+`patches`.
 """
 
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -99,6 +100,22 @@ def activation_dtype(name: str) -> jnp.dtype:
   if name not in _DTYPES:
     raise ValueError(f'No dtype {name!r}; there are: {", ".join(_DTYPES)}.')
   return jnp.dtype(name)
+
+
+def standardised(
+  images: Array, mean: Sequence[float], std: Sequence[float]
+) -> Array:
+  """(images - mean) / std, as weights from elsewhere may want it.
+
+  Args:
+    images: [B, H, W, C].
+    mean: of each channel, or one for all.
+    std: likewise, > 0.
+  """
+  if all(m == 0 for m in mean) and all(s == 1 for s in std):
+    return images
+  mean, std = (jnp.asarray(x, images.dtype) for x in (mean, std))
+  return (images - mean[None, None, None]) / std[None, None, None]
 
 
 def check_size(encoder: nn.Module, size_pix: int, what: str) -> None:

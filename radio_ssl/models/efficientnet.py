@@ -6,6 +6,7 @@ where its weights on ImageNet come from; they expect images (x - 127) / 128 of
 224 pixels.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from flax import linen as nn
@@ -51,6 +52,8 @@ class EfficientNet(nn.Module):
 
   Attributes:
     stages: of the body.
+    mean: of the images, taken from each channel; 127 / 255 for those weights.
+    std: what they are divided by then; 128 / 255.
     dtype: of activations; parameters and statistics are float32.
     axis_name: the pmap axis over which BatchNorm is synchronised.
   """
@@ -58,6 +61,8 @@ class EfficientNet(nn.Module):
   stages: tuple[Stage, ...]
   dtype: Any
   axis_name: str | None
+  mean: Sequence[float] = (0.0,)
+  std: Sequence[float] = (1.0,)
 
   def _layer(
     self,
@@ -128,7 +133,7 @@ class EfficientNet(nn.Module):
       raise ValueError(f'images are {images.shape}; wanted [B, H, W, C].')
     if keep is not None or mask is not None:
       raise ValueError('An EfficientNet takes no keep or mask; use a ViT.')
-    x = images.astype(self.dtype)
+    x = base.standardised(images.astype(self.dtype), self.mean, self.std)
     x = nn.relu6(self._layer(x, _STEM, 3, train, 'stem', stride=2))
     number = 0
     for stage in self.stages:
@@ -141,11 +146,19 @@ class EfficientNet(nn.Module):
 
 
 def _lite0(
-  *, dtype: str = 'float32', axis_name: str | None = None
+  *,
+  mean: Sequence[float] = (0.0,),
+  std: Sequence[float] = (1.0,),
+  dtype: str = 'float32',
+  axis_name: str | None = None,
 ) -> EfficientNet:
   """From the fields of a config."""
   return EfficientNet(
-    stages=_STAGES, dtype=base.activation_dtype(dtype), axis_name=axis_name
+    stages=_STAGES,
+    dtype=base.activation_dtype(dtype),
+    axis_name=axis_name,
+    mean=tuple(mean),
+    std=tuple(std),
   )
 
 

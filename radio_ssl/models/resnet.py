@@ -28,6 +28,8 @@ class ResNet(nn.Module):
       a quarter of the side) or 'small' (3x3 stride 1: it sees all of it).
     zero_init_last: start the last BatchNorm scale of each block at 0, so that
       every block starts as the identity (Goyal et al. 2017, arXiv:1706.02677).
+    mean: of the images, taken from each channel, as weights of ImageNet want.
+    std: what they are divided by then.
     dtype: of activations; parameters and statistics are float32.
     axis_name: the pmap axis over which BatchNorm is synchronised.
   """
@@ -39,6 +41,8 @@ class ResNet(nn.Module):
   zero_init_last: bool
   dtype: Any
   axis_name: str | None
+  mean: Sequence[float] = (0.0,)
+  std: Sequence[float] = (1.0,)
 
   def _norm(self, train: bool, name: str, *, zero_init: bool = False):
     return nn.BatchNorm(
@@ -102,7 +106,7 @@ class ResNet(nn.Module):
       raise ValueError(f'images are {images.shape}; wanted [B, H, W, C].')
     if keep is not None or mask is not None:
       raise ValueError('A ResNet takes no keep or mask; use a ViT.')
-    x = images.astype(self.dtype)
+    x = base.standardised(images.astype(self.dtype), self.mean, self.std)
     imagenet = self.stem == 'imagenet'
     x = self._conv(
       self.features, 7 if imagenet else 3, 2 if imagenet else 1, 'stem_conv'
@@ -132,6 +136,8 @@ def _resnet(
   width: float = 1.0,
   stem: str = 'imagenet',
   zero_init_last: bool = False,
+  mean: Sequence[float] = (0.0,),
+  std: Sequence[float] = (1.0,),
   dtype: str = 'float32',
   axis_name: str | None = None,
 ) -> ResNet:
@@ -148,6 +154,8 @@ def _resnet(
     features=features,
     stem=stem,
     zero_init_last=zero_init_last,
+    mean=tuple(mean),
+    std=tuple(std),
     dtype=base.activation_dtype(dtype),
     axis_name=axis_name,
   )
