@@ -31,6 +31,8 @@ def get_config() -> ml_collections.ConfigDict:
     queue_size=98304,
     ema_decay=0.99,
   )
-  config.optimizer = base.optimizer('lars', lr=1.0, weight_decay=1e-5)
+  config.optimizer = base.optimizer(
+    'lars', lr=1.0, weight_decay=1e-5, clip=True
+  )
   config.num_epochs = 400
   return config

@@ -2,7 +2,8 @@
 
 Cecconello et al. 2024, https://arxiv.org/abs/2411.14078, and its repository:
 crops of 0.65 to 1 of the area, mirrored views, blur of every fourth, contrast
-up to 0.8 of every second; no rotation, no added noise; 10 epochs of warm-up.
+up to 0.8 of every second; no rotation, no added noise; 10 epochs of warm-up;
+LARS whose local rates are clipped.
 Ours: square crops, a blur in arcsec, and all else that `configs/base.py` has.
 """
 

@@ -20,6 +20,8 @@ def get_config() -> ml_collections.ConfigDict:
   config.objective = base.objective(
     'byol', hidden=1024, out=256, ema_decay=0.99, norm_z=False
   )
-  config.optimizer = base.optimizer('lars', lr=0.5, weight_decay=1e-6)
+  config.optimizer = base.optimizer(
+    'lars', lr=0.5, weight_decay=1e-6, clip=True
+  )
   config.num_epochs = 400
   return config

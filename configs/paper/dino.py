@@ -30,6 +30,8 @@ def get_config() -> ml_collections.ConfigDict:
     teacher_warmup_epochs=50,
     ema_decay=0.9995,
   )
-  config.optimizer = base.optimizer('lars', lr=0.3, weight_decay=1e-6)
+  config.optimizer = base.optimizer(
+    'lars', lr=0.3, weight_decay=1e-6, clip=True
+  )
   config.num_epochs = 400
   return config

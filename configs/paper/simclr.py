@@ -19,6 +19,8 @@ def get_config() -> ml_collections.ConfigDict:
   config.objective = base.objective(
     'simclr', temperature=0.2, projector_hidden=4096, projector_out=512
   )
-  config.optimizer = base.optimizer('lars', lr=0.3, weight_decay=1e-4)
+  config.optimizer = base.optimizer(
+    'lars', lr=0.3, weight_decay=1e-4, clip=True
+  )
   config.num_epochs = 400
   return config

@@ -31,6 +31,8 @@ def get_config() -> ml_collections.ConfigDict:
     queue_start_epoch=15,
     freeze_prototypes_epochs=1,
   )
-  config.optimizer = base.optimizer('lars', lr=0.6, weight_decay=1e-6)
+  config.optimizer = base.optimizer(
+    'lars', lr=0.6, weight_decay=1e-6, clip=True
+  )
   config.num_epochs = 400
   return config
