@@ -40,7 +40,7 @@ setuptools.setup(
     'matplotlib>=3.9,<4',
     'ml-collections>=1.0,<2',
     'numpy>=2.0,<3',
-    'optax>=0.2.5,<0.3',
+    'optax>=0.2.8,<0.3',
     'orbax-checkpoint>=0.11.30,<0.13',
     'pillow>=11,<14',
     'safetensors>=0.5,<1',

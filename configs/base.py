@@ -52,6 +52,14 @@ def get_config() -> ml_collections.ConfigDict:
   config.warmup_epochs = 10
   # ... then falls on a half cosine to this share of its peak.
   config.final_lr_fraction = 0.0
+  # The optimiser's weight decay moves on a half cosine to this multiple of it;
+  # DINO's on ViTs to 10 times 0.04.
+  config.final_decay_factor = 1.0
+  # Branches of the parameters, such as 'predictor', that have the peak at every
+  # step; and factors of the learning rate, {branch: factor}. The rate that is
+  # logged is that of the others.
+  config.constant_lr = ()
+  config.lr_factors = ml_collections.ConfigDict()
 
   # Clocks, in steps; the first and the last step are always logged, the last
   # is always saved.

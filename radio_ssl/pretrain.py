@@ -54,7 +54,7 @@ class Run:
   objective: Any
   make_views: Callable
   tx: Any
-  lr_schedule: Callable
+  schedules: Mapping[str, Callable]
   num_steps: int
   steps_per_epoch: int
 
@@ -119,12 +119,7 @@ def plan(config, dataset: pipeline.DataSet, *, axis_name: str | None) -> Run:
       f'config.batch_size = {config.batch_size}; lower it.'
     )
   num_steps = config.num_steps or config.num_epochs * steps_per_epoch
-  lr_schedule = schedules.warmup_cosine(
-    schedules.scaled_lr(config.optimizer.lr, config.batch_size),
-    warmup_steps=config.warmup_epochs * steps_per_epoch,
-    num_steps=num_steps,
-    final_fraction=config.final_lr_fraction,
-  )
+  moving = schedules.of_run(config, steps_per_epoch, num_steps)
   encoder = models.make_encoder(config.encoder, axis_name=axis_name)
   objective = objectives.make(
     config.objective,
@@ -135,11 +130,18 @@ def plan(config, dataset: pipeline.DataSet, *, axis_name: str | None) -> Run:
     num_examples=num_examples,
     batch_size=config.batch_size,
   )
+  objectives.check_labels(objectives.module(config.objective.name), dataset)
+  fixed = config.final_decay_factor == 1
   return Run(
     objective=objective,
     make_views=_views(config, encoder, objective, dataset),
-    tx=optimizers.parse(config.optimizer).make(lr_schedule),
-    lr_schedule=lr_schedule,
+    tx=optimizers.make(
+      config,
+      moving['lr'],
+      peak=schedules.scaled_lr(config.optimizer.lr, config.batch_size),
+      weight_decay=None if fixed else moving['weight_decay'],
+    ),
+    schedules=moving,
     num_steps=num_steps,
     steps_per_epoch=steps_per_epoch,
   )
@@ -153,9 +155,7 @@ def _views(config, encoder, objective, dataset) -> Callable:
       f'{config.objective.name} wants {sorted(wanted)}.'
     )
   image_input = inputs.parse(config.input)
-  groups = {
-    name: views.parse(config.views[name], name) for name in config.views
-  }
+  groups = {k: views.parse(v, k) for k, v in config.views.items()}
   models.check_size(encoder, image_input.size_pix, 'input.size_pix')
   for name, group in groups.items():
     models.check_size(encoder, group.size_pix, f'views.{name}.size_pix')
@@ -198,7 +198,7 @@ def run(
       parts.objective,
       parts.make_views,
       parts.tx,
-      lr_schedule=parts.lr_schedule,
+      schedules=parts.schedules,
       logged=lambda step: _logged(config, parts.num_steps, step),
       axis_name=train_step.AXIS,
     ),

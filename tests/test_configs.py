@@ -11,6 +11,7 @@ from configs.eval import base as eval_base
 from radio_ssl import pretrain
 from radio_ssl.data import examples, pipeline
 from radio_ssl.evaluate import checks
+from radio_ssl.objectives import base as objectives
 from radio_ssl.train import optimizers
 
 _FOLDER = pathlib.Path(__file__).parents[1] / 'configs'
@@ -28,11 +29,11 @@ def _modules(folder: pathlib.Path):
 class _First(pipeline.DataSet):
   """A thousand cutouts of VLA FIRST, for what reads no pixel of them."""
 
-  def __init__(self):
+  def __init__(self, label_names=None):
     super().__init__(
       directory=pathlib.Path('first'),
       geometry=examples.Geometry(150, 150, 'float32', 1.8, 5.4),
-      label_names=None,
+      label_names=label_names,
       num_examples={'train': 1098},
     )
 
@@ -58,7 +59,9 @@ def test_pretraining_config_plans_a_run_on_first(module):
   for arguments in ((), *((variant,) for variant in _variants(module))):
     config = module.get_config(*arguments)
     assert set(config) == set(base.get_config())
-    pretrain.plan(config, _First(), axis_name=None)
+    method = objectives.module(config.objective.name)
+    labelled = ('FRI', 'FRII') if objectives.needs_labels(method) else None
+    pretrain.plan(config, _First(labelled), axis_name=None)
     if config.eval_after:
       for baseline in (None, *config.eval_baselines):
         checks.settings(config.eval_after, 'run', baseline)

@@ -101,13 +101,25 @@ def test_logged_lr_is_the_configs_times_batch_over_256(dataset, tmp_path):
   np.testing.assert_allclose(lr, expected, rtol=1e-5, atol=1e-9)
 
 
+def test_logged_weight_decay_is_the_one_that_is_used(dataset, tmp_path):
+  config = _config(log_every=1, final_decay_factor=10.0)
+  config.optimizer.weight_decay = 0.04
+  pretrain.run(config, tmp_path, dataset)
+  decay = [row['weight_decay'] for row in _rows_of(tmp_path) if 'lr' in row]
+  # Six steps.
+  expected = [0.4 - 0.18 * (1 + np.cos(np.pi * k / 6)) for k in range(6)]
+  np.testing.assert_allclose(decay, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize('constant_lr', [(), ('projector',)])
 def test_interrupted_and_resumed_run_equals_uninterrupted_run(
-  dataset, tmp_path, monkeypatch
+  dataset, tmp_path, monkeypatch, constant_lr
 ):
+  config = _config(constant_lr=constant_lr)
   whole, parts = tmp_path / 'whole', tmp_path / 'parts'
   for folder in (whole, parts):
     folder.mkdir()
-  pretrain.run(_config(), whole, dataset)
+  pretrain.run(config, whole, dataset)
 
   batches = pipeline.train_batches
 
@@ -119,10 +131,10 @@ def test_interrupted_and_resumed_run_equals_uninterrupted_run(
 
   monkeypatch.setattr(pipeline, 'train_batches', interrupting)
   with pytest.raises(pretrain.Interrupted, match='after step 2'):
-    pretrain.run(_config(), parts, dataset)
+    pretrain.run(config, parts, dataset)
   monkeypatch.undo()
   assert [p.name for p in (parts / 'checkpoints').iterdir()] == ['2']
-  pretrain.run(_config(), parts, dataset)
+  pretrain.run(config, parts, dataset)
   _assert_equal(_params(parts), _params(whole))
   drop = ('seconds_per_step',)
   rows = [
@@ -255,6 +267,35 @@ def test_encoder_without_batch_statistics_is_saved_resumed_and_evaluated(
   table = features.extract(frozen, dataset, 'train')
   assert table.features.shape == (12, 16)
   assert table.features.std(axis=0).all()
+
+
+def test_images_without_labels_are_refused_where_they_are_needed(
+  dataset, write_dataset, tmp_path
+):
+  rows = list(_rows())
+  for row in rows:
+    del row['label']
+  blank = pipeline.open_dataset(
+    write_dataset(
+      {'train': rows},
+      name='blank',
+      pixel_scale_arcsec=1.8,
+      beam_major_arcsec=5.4,
+    )
+  )
+  config = _config(num_steps=2, warmup_epochs=0)
+  config.objective = base.objective('supcon')
+  workdir = tmp_path / 'run'
+  with pytest.raises(ValueError, match='has no labels') as raised:
+    pretrain.run(config, workdir, blank)
+  message = str(raised.value)
+  assert str(blank.directory) in message and "'supcon'" in message
+  assert 'config.data' in message and '\n' not in message
+  assert not workdir.exists()
+  # Of four images of two classes some always share one.
+  pretrain.run(config, workdir, dataset)
+  rows = [row for row in _rows_of(workdir) if 'loss' in row]
+  assert all(row['positives'] > 1 for row in rows)
 
 
 def test_encoder_without_patches_is_refused_before_data_are_read(tmp_path):

@@ -37,8 +37,8 @@ def curve(
     features: of the training rows, [N, D].
     labels: [N], in 0 .. num_classes - 1.
     groups: [N]; a draw takes one source of a group.
-    scored: features [M, D] and labels [M] to score on; None scores each draw on
-      the training rows of the groups that it left out.
+    scored: features [M, D] and labels [M]; None scores each draw on the
+      training rows of the groups that it left out.
     num_classes: K.
     counts: labels of each class.
     num_draws: for each count.
@@ -56,9 +56,8 @@ def curve(
     rows = np.stack(
       [draw(labels, groups, count, rng) for _ in range(num_draws)]
     )
-    l2 = _choose_l2(
-      features, labels, rows, num_classes, min(num_folds, count), seed
-    )
+    folds = min(num_folds, count)
+    l2 = _choose_l2(features, labels, rows, num_classes, folds, seed)
     probe = linear.fit(
       features,
       labels,
@@ -67,24 +66,34 @@ def curve(
       rows=rows,
       standardise_on=np.ones(len(labels), bool),
     )
-    confusions = []
-    inside = probe.log_probabilities(features).argmax(-1)
-    outside = scored and probe.log_probabilities(scored[0]).argmax(-1)
-    for i, taught in enumerate(rows):
-      if scored:
-        true, predicted = scored[1], outside[i]
-      else:
-        new = ~np.isin(groups, groups[taught])
-        true, predicted = labels[new], inside[i, new]
-      confusions.append(metrics.confusion_matrix(true, predicted, num_classes))
+    confusions = _confusions(
+      probe, features, labels, groups, rows, scored, num_classes
+    )
     result.append(
       {
         'labels_per_class': count,
-        **metrics.spread(np.stack(confusions)),
+        **metrics.spread(confusions),
         'l2': l2.tolist(),
       }
     )
   return result
+
+
+def _confusions(
+  probe, features, labels, groups, rows, scored, num_classes: int
+) -> np.ndarray:
+  """The confusion matrix of each draw, [draws, K, K]."""
+  found = []
+  inside = probe.log_probabilities(features).argmax(-1)
+  outside = scored and probe.log_probabilities(scored[0]).argmax(-1)
+  for i, taught in enumerate(rows):
+    if scored:
+      true, predicted = scored[1], outside[i]
+    else:
+      new = ~np.isin(groups, groups[taught])
+      true, predicted = labels[new], inside[i, new]
+    found.append(metrics.confusion_matrix(true, predicted, num_classes))
+  return np.stack(found)
 
 
 def draw(

@@ -71,7 +71,7 @@ def fit(
   tolerance: float = _TOLERANCE,
   standardise_on: np.ndarray | None = None,
 ) -> Probe:
-  """Solves M problems on the same features.
+  """Solves M problems on one set of features.
 
   Args:
     features: [N, D], finite.
@@ -80,8 +80,7 @@ def fit(
     l2: [M], > 0.
     rows: [M, N] bool, the training rows of each problem; None takes all.
     tolerance: largest entry of the gradient at the end.
-    standardise_on: [N] bool, the rows whose means and standard deviations all
-      problems take; None takes those of each problem's own.
+    standardise_on: [N] bool, rows of all problems; None takes their own.
 
   Raises:
     ValueError: features that are not finite.
@@ -100,8 +99,7 @@ def fit(
   mean, scale = _standardisation(
     features, rows if standardise_on is None else [standardise_on] * len(rows)
   )
-  # Of all rows: it shares one matrix between the problems and takes nothing
-  # from the held-out rows, as each problem undoes it by its own mean and scale.
+  # Of all rows, for one matrix; each problem undoes it by its own.
   centre, spread = features.mean(axis=0), features.std(axis=0)
   spread = np.where(spread > 0, spread, 1)
   with jax.enable_x64(True):

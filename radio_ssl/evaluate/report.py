@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib.figure
 
 from radio_ssl.evaluate import pictures
+from radio_ssl.objectives import base as objectives
 
 
 def write(result: dict[str, Any], output: pathlib.Path) -> None:
@@ -61,13 +62,38 @@ def comparison(results: Sequence[dict[str, Any]]) -> str:
       f'| {_with_interval(scores, "macro_f1")} '
       f'| {100 * inside["accuracy"]:.1f} |'
     )
-  if any(seen(result) for result in results):
-    lines += ['', '\\* pretrained, without labels, on images of scored sources']
-  return '\n'.join(lines)
+  return '\n'.join(lines + footnote(results))
+
+
+def footnote(results: Sequence[dict[str, Any]]) -> list[str]:
+  """What the mark in a table of these results means, where it has one."""
+  marked = [result for result in results if seen(result)]
+  if not marked:
+    return []
+  if told := sorted({name for r in marked if (name := _taught_by(r))}):
+    labels = f'with their labels by {", ".join(told)}, else without'
+  else:
+    labels = 'without labels'
+  return ['', f'\\* pretrained, {labels}, on images of scored sources']
+
+
+def _taught_by(result: dict[str, Any]) -> str | None:
+  """The method that pretrained on labels, if one did."""
+  meta = result.get('pretraining')
+  # A baseline may have the settings of a run.
+  if not meta or 'baseline' in result:
+    return None
+  name = meta['config']['objective']['name']
+  # A result may be of a method that is no more.
+  if name in objectives.available() and objectives.needs_labels(
+    objectives.module(name)
+  ):
+    return name
+  return None
 
 
 def seen(result: dict[str, Any]) -> bool:
-  """Whether pretraining saw, without labels, sources that are scored."""
+  """Whether pretraining saw sources that are scored."""
   showing = result.get('overlap', {}).get('showing', {})
   data = result['config']['data']
   # Results of the first days do not tell.
@@ -216,6 +242,12 @@ def _remarks(result: dict[str, Any]) -> list[str]:
     lines.append(f'- baseline: {json.dumps(result["baseline"])}')
   if 'overlap' in result:
     lines.append(f'- {_overlap(result["overlap"])}')
+  if name := _taught_by(result):
+    directory = result['pretraining']['dataset']['directory']
+    lines.append(
+      f'- {name} learnt from the labels of `{directory}`: scores of its '
+      'sources, cross-validated ones too, are no measure'
+    )
   return lines
 
 

@@ -62,9 +62,7 @@ def table(results: Sequence[Result]) -> str:
       first.setdefault(named, settings), settings
     )
     lines.append(_row(named, members, changed))
-  if any(map(report.seen, results)):
-    lines += ['', '\\* pretrained, without labels, on images of scored sources']
-  return '\n'.join(lines)
+  return '\n'.join(lines + report.footnote(results))
 
 
 def _seed(result: Result) -> int:

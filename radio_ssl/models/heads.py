@@ -17,11 +17,13 @@ class MLP(nn.Module):
   `use_bias_last=False`.
 
   Attributes:
-    hidden: widths of the hidden layers; () for one linear map.
+    hidden: widths of the hidden layers, 0 for that of the input; () for one
+      linear map.
     out: width of the output.
     norm: BatchNorm after the hidden layers.
     norm_last: BatchNorm after the last layer, with a scale and no shift, as
       in SimCLR's code.
+    scale_last: that scale; False leaves it out, as in MoCo v3's code.
     use_bias: biases in the hidden layers. BatchNorm takes them out again:
       they matter to `norm=False` and to copied weights alone.
     use_bias_last: a bias in the last layer.
@@ -33,20 +35,21 @@ class MLP(nn.Module):
   out: int
   norm: bool = True
   norm_last: bool = False
+  scale_last: bool = True
   use_bias: bool = True
   use_bias_last: bool = True
   axis_name: str | None = None
   dtype: Any = jnp.float32
 
-  def _norm(self, train: bool, name: str, *, use_bias: bool) -> nn.BatchNorm:
+  def _norm(self, train: bool, name: str, **affine: bool) -> nn.BatchNorm:
     return nn.BatchNorm(
       use_running_average=not train,
       momentum=0.9,
       epsilon=1e-5,
       dtype=self.dtype,
       axis_name=self.axis_name,
-      use_bias=use_bias,
       name=name,
+      **affine,
     )
 
   @nn.compact
@@ -55,16 +58,21 @@ class MLP(nn.Module):
     x = features.astype(self.dtype)
     for i, width in enumerate(self.hidden, start=1):
       x = nn.Dense(
-        width, use_bias=self.use_bias, dtype=self.dtype, name=f'dense{i}'
+        width or features.shape[-1],
+        use_bias=self.use_bias,
+        dtype=self.dtype,
+        name=f'dense{i}',
       )(x)
       if self.norm:
-        x = self._norm(train, f'norm{i}', use_bias=True)(x)
+        x = self._norm(train, f'norm{i}')(x)
       x = nn.relu(x)
     x = nn.Dense(
       self.out, use_bias=self.use_bias_last, dtype=self.dtype, name='dense_last'
     )(x)
     if self.norm_last:
-      x = self._norm(train, 'norm_last', use_bias=False)(x)
+      x = self._norm(
+        train, 'norm_last', use_bias=False, use_scale=self.scale_last
+      )(x)
     return x
 
 
@@ -105,9 +113,10 @@ class CentroidTransformer(nn.Module):
 
   @nn.compact
   def __call__(self, sequence: Array) -> Array:
-    """Maps [K, D], in this order, to [D]; dropout wants a key 'dropout'."""
+    """Maps [K, D] of unit norm to [D]; dropout wants a key 'dropout'."""
     count, length = sequence.shape
-    x = sequence + positions(count, length)
+    # Vectors of norm 1 would drown in encodings of norm sqrt(length / 2).
+    x = sequence * length**0.5 + positions(count, length)
 
     def drop(branch):
       return nn.Dropout(self.dropout, deterministic=False)(branch)

@@ -7,16 +7,29 @@ from jax import Array
 from radio_ssl.objectives import base
 
 
-def check(size: int, batch_size: int, field: str = 'queue_size') -> None:
+def check(
+  size: int,
+  batch_size: int,
+  field: str = 'queue_size',
+  *,
+  rows_per_image: int = 1,
+) -> None:
   """Refuses a queue that whole global batches do not fill.
+
+  Args:
+    size: of the queue, in rows.
+    batch_size: images that are pushed at once.
+    field: of the objective, that has the size.
+    rows_per_image: that are pushed.
 
   Raises:
     ValueError: names both numbers.
   """
-  if size < batch_size or size % batch_size:
+  if size < 1 or size % (batch_size * rows_per_image):
+    times = f' {rows_per_image} times' if rows_per_image > 1 else ''
     raise ValueError(
       f'objective.{field} is {size}, batch_size {batch_size}; wanted a '
-      'multiple of it.'
+      f'multiple of{times} it.'
     )
 
 

@@ -5,7 +5,8 @@ An objective is a module of this folder, named like the method. It holds
   a loss     a pure function of arrays, with its equation;
   make(config, *, encoder, axis_name, num_steps, steps_per_epoch,
        num_examples, batch_size) -> Objective;
-  NEEDS_PATCHES = True  where only an encoder with patch tokens will do.
+  NEEDS_PATCHES = True  where only an encoder with patch tokens will do;
+  NEEDS_LABELS = True  where `loss` reads batch['label'].
 Nothing else has to be edited to add one.
 """
 
@@ -44,7 +45,8 @@ class Objective(Protocol):
   `params` is what the optimiser trains. `model_state` holds the rest under its
   usual names: `batch_stats`, `ema_params`, `ema_batch_stats`, `queue`, ...
   `batch` is `{'views': {group: [V, B, H, W, C]}, 'index': [B], 'row': [B] in
-  the global batch, ...}`.
+  the global batch}`, and of a labelled data set 'label' [B]: the numbers of the
+  classes, -1 where an image has none.
   """
 
   # Number of views in each group that the method wants, {'global': 2}.
@@ -137,6 +139,30 @@ def check_encoder(method, encoder) -> None:
 def needs_patches(method) -> bool:
   """Whether a method takes only encoders whose tokens are patches."""
   return getattr(method, 'NEEDS_PATCHES', False)
+
+
+def check_labels(method, dataset) -> None:
+  """Refuses a data set without the labels that a method's module needs.
+
+  Args:
+    method: the module; it needs labels where it sets NEEDS_LABELS = True.
+    dataset: a `radio_ssl.data.pipeline.DataSet`.
+
+  Raises:
+    ValueError: names both.
+  """
+  if needs_labels(method) and not dataset.label_names:
+    name = method.__name__.rpartition('.')[2]
+    raise ValueError(
+      f'{dataset.directory}: the data set has no labels, which {name!r} of '
+      'config.objective.name learns from. Name a labelled one in config.data '
+      '(your own: tfds_builders.build image_folder), or take simclr, say.'
+    )
+
+
+def needs_labels(method) -> bool:
+  """Whether a method learns from the classes of the images."""
+  return getattr(method, 'NEEDS_LABELS', False)
 
 
 def encoder_variables(

@@ -4,13 +4,12 @@ import dataclasses
 from collections.abc import Mapping
 from typing import ClassVar
 
-import chex
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from radio_ssl.models import heads
-from radio_ssl.objectives import _queue, base
+from radio_ssl.objectives import _contrast, _queue, base
 
 Array = jax.Array
 
@@ -61,44 +60,6 @@ def nearest(z: Array, rows: Array, count: int) -> tuple[Array, Array]:
   return rows[where], cosines
 
 
-def contrast(
-  anchors: Array,
-  p: Array,
-  *,
-  temperature: float,
-  axis_name: str | None = None,
-) -> tuple[Array, Array]:
-  """Each anchor must find its own prediction, eq. (3) of arXiv:2104.14548.
-
-  With predictions in place of the other view's projections, as in section 3.2,
-  and the mean over both orders of the views, as in algorithm 1. The term with
-  the roles of anchors and predictions exchanged, which section 3.2 adds and
-  algorithm 1 lacks, is left out.
-
-  Args:
-    anchors: of both views, such as neighbours, [2, B, D], any norm.
-    p: predictions from both views of the same images, [2, B, D], any norm;
-      those of one view are sought by the anchors of the other.
-    temperature: > 0.
-    axis_name: the mapped axis whose devices hold the other rows, or None.
-
-  Returns:
-    The loss, against the predictions of the global batch, and the share of
-    anchors that find their own first, in [0, 1]; both scalars, means over this
-    device's 2 B rows.
-  """
-  chex.assert_shape(p, (2, None, None))
-  chex.assert_equal_shape([anchors, p])
-  num_rows = p.shape[1]
-  p = base.gather_rows(base.l2_normalize(p[::-1]), axis_name, axis=1)
-  logits = jnp.einsum('vid,vjd->vij', base.l2_normalize(anchors), p)
-  logits = logits / temperature
-  own = base.first_row(num_rows, axis_name) + jnp.arange(num_rows)
-  target = jnp.take_along_axis(logits, own[None, :, None], axis=-1)[..., 0]
-  loss = jnp.mean(jax.nn.logsumexp(logits, axis=-1) - target)
-  return loss, jnp.mean(jnp.argmax(logits, axis=-1) == own[None])
-
-
 class Network(nn.Module):
   """Encoder, projector, predictor: images -> (features, z, p)."""
 
@@ -138,6 +99,10 @@ class NNCLR:
   def loss(self, params, model_state, batch, *, step, rng):
     """The mean of eq. (3) over both orders of the two views.
 
+    With predictions in place of the other view's projections, as in section
+    3.2. The term with the roles of neighbours and predictions exchanged, which
+    section 3.2 adds and algorithm 1 lacks, is left out.
+
     The neighbours are sought among earlier batches; then the first view's
     projections take the place of the oldest.
     """
@@ -156,7 +121,7 @@ class NNCLR:
       predictions.append(p)
     with jax.default_matmul_precision('highest'):
       neighbours, cosines = nearest(jnp.stack(projections), queue['rows'], 1)
-      loss, found = contrast(
+      loss, found = _contrast.across_views(
         neighbours[:, :, 0],
         jnp.stack(predictions),
         temperature=self.config.temperature,

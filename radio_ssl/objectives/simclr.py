@@ -4,13 +4,12 @@ import dataclasses
 from collections.abc import Mapping
 from typing import ClassVar
 
-import chex
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from radio_ssl.models import heads
-from radio_ssl.objectives import base
+from radio_ssl.objectives import _contrast, base
 
 Array = jax.Array
 
@@ -53,21 +52,12 @@ def nt_xent(
     The loss and the share of views that find their partner first, in [0, 1];
     both scalars, means over this device's 2 B views.
   """
-  chex.assert_shape(z, (2, None, None))
-  num_rows = z.shape[1]
-  z = base.l2_normalize(z)
-  others = base.gather_rows(z, axis_name, axis=1)
-  num_global = others.shape[1]
-  rows = base.first_row(num_rows, axis_name) + jnp.arange(num_rows)
-  own = jnp.concatenate([rows, num_global + rows])
-  positive = jnp.concatenate([num_global + rows, rows])
-  anchors = z.reshape(2 * num_rows, -1)
-  logits = anchors @ others.reshape(2 * num_global, -1).T / temperature
-  columns = jnp.arange(2 * num_global)
-  logits = jnp.where(columns[None, :] == own[:, None], -jnp.inf, logits)
-  target = jnp.take_along_axis(logits, positive[:, None], axis=1)[:, 0]
+  logits, partner = _contrast.among_views(
+    z, temperature=temperature, axis_name=axis_name
+  )
+  target = jnp.take_along_axis(logits, partner[:, None], axis=1)[:, 0]
   loss = jnp.mean(jax.nn.logsumexp(logits, axis=1) - target)
-  found = jnp.mean(jnp.argmax(logits, axis=1) == positive)
+  found = jnp.mean(jnp.argmax(logits, axis=1) == partner)
   return loss, found
 
 

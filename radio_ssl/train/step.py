@@ -20,7 +20,7 @@ def make_train_step(
   make_views: Callable,
   tx: optax.GradientTransformation,
   *,
-  lr_schedule: optax.Schedule,
+  schedules: Mapping[str, optax.Schedule],
   logged: Callable[[jax.Array], jax.Array],
   axis_name: str | None,
 ) -> Callable:
@@ -30,7 +30,7 @@ def make_train_step(
     objective: the method.
     make_views: (batch, rng) -> {group: [V, B, H, W, C]}, keyed per example.
     tx: the optimiser.
-    lr_schedule: the one inside `tx`, logged.
+    schedules: those inside `tx`, logged by name: 'lr', 'weight_decay'.
     logged: whether a step is; at the others the collapse monitors, which need
       the whole batch, are NaN.
     axis_name: the mapped axis, or None on one device.
@@ -58,7 +58,7 @@ def make_train_step(
     step = state.step + 1
     metrics = mean({'loss': output.loss, **output.metrics})
     metrics |= {
-      'lr': jnp.asarray(lr_schedule(state.step), jnp.float32),
+      **{k: jnp.float32(of(state.step)) for k, of in schedules.items()},
       'gradient_norm': optax.tree.norm(grads),
       'first_nonfinite_step': _first_nonfinite(
         state.first_nonfinite_step, step, (metrics['loss'], params)

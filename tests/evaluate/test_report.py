@@ -106,6 +106,32 @@ def test_sources_seen_in_pretraining_are_marked_in_the_table():
   assert 'pretrained, without labels' in table
 
 
+def _pretrained(method):
+  return {
+    'config': {'objective': {'name': method}},
+    'dataset': {'directory': 'data/told'},
+  }
+
+
+def test_labels_that_pretraining_saw_are_told_of():
+  seen = {'num_images': 9, 'showing': {'train': 9, 'test': 2}}
+  results = [
+    _result(name, overlap=seen, pretraining=_pretrained(name))
+    for name in ('supcon', 'simclr', 'a_method_of_yore')
+  ]
+  note = report.footnote(results)[-1]
+  assert 'with their labels by supcon, else without,' in note
+  assert 'pretrained, without labels, on' in report.footnote(results[1:])[-1]
+  told = 'supcon learnt from the labels of `data/told`'
+  assert [told in report.page(r) for r in results] == [True, False, False]
+  # Also where no scored source was seen: the training sources were.
+  del results[0]['overlap']
+  assert told in report.page(results[0])
+  assert report.footnote(results[:1]) == []
+  untrained = results[0] | {'baseline': {'seed': 0}}
+  assert told not in report.page(untrained)
+
+
 def test_the_split_that_was_scored_decides_on_the_mark():
   seen = {'num_images': 9, 'showing': {'train+test': 4, 'holdout': 0}}
   clean = _result(overlap=seen, scored='holdout')

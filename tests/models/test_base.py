@@ -28,7 +28,7 @@ def test_unknown_name_is_refused_with_the_list_of_what_there_is():
 
 
 def test_unknown_field_is_refused_with_the_list_of_what_there_is():
-  with pytest.raises(ValueError, match=r"'depth'.*dtype, mean, std, stem, width"):
+  with pytest.raises(ValueError, match=r"'depth'.*mean, std, stem, width"):
     base.make_encoder({'name': 'resnet18', 'depth': 3})
 
 

@@ -48,7 +48,7 @@ def _feature_contrast(z, targets) -> float:
 def _transformer(params, sequence, *, layers: int, num_heads: int):
   """Vaswani et al. 2017: heads one by one, LayerNorm after each sum."""
   count, length = sequence.shape
-  x = sequence.copy()
+  x = sequence * np.sqrt(length)
   for position in range(count):
     for i in range(length // 2):
       angle = position / 10000 ** (2 * i / length)
@@ -246,7 +246,7 @@ def test_every_term_compares_what_it_should():
   centroids = [[attend(n) for n in view] for view in neighbours]
   shifted = [
     [
-      attend(np.concatenate([[a], n[:2]]))
+      attend(np.concatenate([[a / np.linalg.norm(a)], n[:2]]))
       for a, n in zip(q[i], neighbours[i], strict=True)
     ]
     for i in range(2)

@@ -23,6 +23,7 @@ _FIELDS = {
     'predictor_hidden': 64,
     'transformer_layers': 1,
   },
+  'barlow_twins': {'projector_hidden': 64, 'projector_out': 32},
   'dino': {
     'projector_hidden': 64,
     'projector_out': 32,
@@ -32,6 +33,17 @@ _FIELDS = {
     'ema_decay': 0.9,
   },
   'mae': {'decoder_width': 32, 'decoder_depth': 1},
+  'moco_v2': {'queue_size': 32, 'ema_decay': 0.9},
+  'moco_v3': {
+    'projector_hidden': 64,
+    'projector_out': 32,
+    'predictor_hidden': 64,
+  },
+  'simsiam': {
+    'projector_hidden': 64,
+    'projector_out': 32,
+    'predictor_hidden': 8,
+  },
   'swav': {
     'projector_hidden': 64,
     'projector_out': 32,
@@ -41,8 +53,13 @@ _FIELDS = {
     'queue_size': 16,
     'queue_start_epoch': 0,
   },
+  'vicreg': {'projector_hidden': 64, 'projector_out': 32},
   'wmse': {'projector_out': 3, 'whitening_size': 8},
 }
+
+# Steps before the loss must fall: the random rows that a queue of negatives
+# starts with are easier to tell from keys than keys are.
+_FIRST_STEPS = {'moco_v2': 2}
 
 
 def _resnet(axis_name):
@@ -125,7 +142,7 @@ def _start(name, axis_name, encoder=None):
     objective,
     functools.partial(_views, objective),
     tx,
-    lr_schedule=schedule,
+    schedules={'lr': schedule},
     logged=lambda step: (step == 1) | (step % 2 == 0),
     axis_name=axis_name,
   )
@@ -141,7 +158,9 @@ def _start(name, axis_name, encoder=None):
 
 @pytest.fixture(params=base.available(), scope='module')
 def name(request):
-  return request.param
+  """Each method's programs are dropped before the next one's are compiled."""
+  yield request.param
+  jax.clear_caches()
 
 
 @pytest.fixture(scope='module')
@@ -212,14 +231,15 @@ def test_state_is_bit_equal_on_every_device(two_devices):
       )
 
 
-def test_loss_falls_on_a_repeated_batch(one_device):
+def test_loss_falls_on_a_repeated_batch(name, one_device):
   _, step, state = one_device
-  losses = []
-  for _ in range(20):
+  first, losses = _FIRST_STEPS.get(name, 0), []
+  for _ in range(first + 20):
     state, metrics = step(state, _batch())
     losses.append(float(metrics['loss']))
+  losses = losses[first:]
   assert np.mean(losses[-3:]) < 0.9 * np.mean(losses[:3])
-  assert int(state.step) == 20
+  assert int(state.step) == first + 20
   assert int(state.first_nonfinite_step) == -1
 
 

@@ -7,7 +7,7 @@ import pytest
 from flax import linen as nn
 
 from radio_ssl.models import base as base_model
-from radio_ssl.objectives import nnclr
+from radio_ssl.objectives import _contrast, nnclr
 
 
 def _cosine(a, b):
@@ -32,7 +32,7 @@ def _by_the_paper(anchors, p, temperature: float) -> float:
 def test_loss_equals_the_papers_formula(temperature):
   anchors, p = np.random.default_rng(0).normal(size=(2, 2, 6, 5))
   with jax.enable_x64(True):
-    loss, found = nnclr.contrast(
+    loss, found = _contrast.across_views(
       jnp.asarray(anchors), jnp.asarray(p), temperature=temperature
     )
   expected = _by_the_paper(anchors, p, temperature)
@@ -44,7 +44,7 @@ def test_orthogonal_pairs_have_the_closed_form():
   n, temperature = 4, 0.5
   anchors = np.stack([np.eye(n), 2 * np.roll(np.eye(n), 1, axis=0)])
   with jax.enable_x64(True):
-    loss, found = nnclr.contrast(
+    loss, found = _contrast.across_views(
       jnp.asarray(anchors), jnp.asarray(3 * anchors[::-1]), temperature=0.5
     )
   own = np.exp(1 / temperature)
@@ -80,7 +80,8 @@ def test_two_devices_equal_one_in_loss_and_gradient():
 
   def mapped(anchors, p):
     loss, grads = jax.value_and_grad(
-      lambda *x: nnclr.contrast(*x, temperature=0.2, axis_name='d')[0], (0, 1)
+      lambda *x: _contrast.across_views(*x, temperature=0.2, axis_name='d')[0],
+      (0, 1),
     )(anchors, p)
     return jax.lax.pmean(loss, 'd'), grads
 
@@ -89,7 +90,7 @@ def test_two_devices_equal_one_in_loss_and_gradient():
 
   loss, grads = jax.pmap(mapped, axis_name='d')(*map(split, both))
   expected, expected_grads = jax.value_and_grad(
-    lambda *x: nnclr.contrast(*x, temperature=0.2)[0], (0, 1)
+    lambda *x: _contrast.across_views(*x, temperature=0.2)[0], (0, 1)
   )(*map(jnp.asarray, both))
   np.testing.assert_allclose(loss, [expected] * 2, rtol=1e-6)
   for grad, expected_grad in zip(grads, expected_grads, strict=True):
@@ -102,7 +103,7 @@ def test_two_devices_equal_one_in_loss_and_gradient():
 def test_identical_and_zero_rows_have_finite_gradients(value):
   rows = jnp.full((2, 2, 3), value)
   loss, grads = jax.value_and_grad(
-    lambda *x: nnclr.contrast(*x, temperature=0.1)[0], (0, 1)
+    lambda *x: _contrast.across_views(*x, temperature=0.1)[0], (0, 1)
   )(rows, rows)
   np.testing.assert_allclose(loss, np.log(2), rtol=1e-6)
   assert all(np.isfinite(grad).all() for grad in grads)
