@@ -4,6 +4,8 @@ From each class as many sources are drawn at random, often; a probe learns from
 each draw and is scored on sources that it has not seen.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -50,22 +52,20 @@ def curve(
     macro_f1 the mean, sd and values of the draws; 'l2' of each draw. The draws
     share scored sources: the sd is that of the choice of labels alone.
   """
+  mean, axes = _principal_axes(features)
+  features = (features - mean) @ axes
+  if scored:
+    scored = (scored[0] - mean) @ axes, scored[1]
+  fit = functools.partial(
+    linear.fit, features, labels, num_classes=num_classes, standardise=False
+  )
   result = []
   for count in counts:
     rng = np.random.default_rng((seed, count))
-    rows = np.stack(
-      [draw(labels, groups, count, rng) for _ in range(num_draws)]
-    )
-    folds = min(num_folds, count)
-    l2 = _choose_l2(features, labels, rows, num_classes, folds, seed)
-    probe = linear.fit(
-      features,
-      labels,
-      num_classes=num_classes,
-      l2=l2,
-      rows=rows,
-      standardise_on=np.ones(len(labels), bool),
-    )
+    draws = [draw(labels, groups, count, rng) for _ in range(num_draws)]
+    rows = np.stack(draws)
+    l2 = _choose_l2(fit, features, labels, rows, min(num_folds, count), seed)
+    probe = fit(l2=l2, rows=rows)
     confusions = _confusions(
       probe, features, labels, groups, rows, scored, num_classes
     )
@@ -77,6 +77,23 @@ def curve(
       }
     )
   return result
+
+
+def _principal_axes(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Mean [D], and the map [D, R] to the R directions in which rows differ.
+
+  Of standardised features: a rotation of them leaves the probe what it is, and
+  N rows differ in less than N directions, of which wide encoders have more.
+  """
+  mean, scale = features.mean(axis=0), features.std(axis=0)
+  # Rounding leaves a trace of a spread in a constant column.
+  constant = scale <= 1e-12 * np.abs(features).max(axis=0)
+  inverse = np.where(constant, 0, 1 / np.where(constant, 1, scale))
+  _, lengths, axes = np.linalg.svd(
+    (features - mean) * inverse, full_matrices=False
+  )
+  kept = axes[lengths > 1e-9 * lengths.max()]
+  return mean, inverse[:, None] * kept.T
 
 
 def _confusions(
@@ -122,7 +139,12 @@ def draw(
 
 
 def _choose_l2(
-  features, labels, rows, num_classes: int, num_folds: int, seed: int
+  fit: Callable[..., linear.Probe],
+  features: np.ndarray,
+  labels: np.ndarray,
+  rows: np.ndarray,
+  num_folds: int,
+  seed: int,
 ) -> np.ndarray:
   """L2 of each draw, [draws]: that of the least out-of-fold log-loss.
 
@@ -139,14 +161,10 @@ def _choose_l2(
   # [draws, folds, N]
   training = rows[:, None] & (folds[:, None] != np.arange(num_folds)[:, None])
   grid = np.asarray(linear.L2_GRID)
-  probe = linear.fit(
-    features,
-    labels,
-    num_classes=num_classes,
+  probe = fit(
     l2=np.tile(grid, len(rows) * num_folds),
     rows=np.repeat(training.reshape(-1, len(labels)), len(grid), axis=0),
     tolerance=linear.COARSE_TOLERANCE,
-    standardise_on=np.ones(len(labels), bool),
   )
   log_p = probe.log_probabilities(features)
   own = np.take_along_axis(log_p, labels[None, :, None], axis=2)[..., 0]

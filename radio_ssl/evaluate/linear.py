@@ -69,7 +69,7 @@ def fit(
   l2: np.ndarray,
   rows: np.ndarray | None = None,
   tolerance: float = _TOLERANCE,
-  standardise_on: np.ndarray | None = None,
+  standardise: bool = True,
 ) -> Probe:
   """Solves M problems on one set of features.
 
@@ -80,7 +80,7 @@ def fit(
     l2: [M], > 0.
     rows: [M, N] bool, the training rows of each problem; None takes all.
     tolerance: largest entry of the gradient at the end.
-    standardise_on: [N] bool, rows of all problems; None takes their own.
+    standardise: on the training rows of each problem, or take x as it is.
 
   Raises:
     ValueError: features that are not finite.
@@ -96,9 +96,9 @@ def fit(
     )
   if rows is None:
     rows = np.ones((len(l2), len(features)), bool)
-  mean, scale = _standardisation(
-    features, rows if standardise_on is None else [standardise_on] * len(rows)
-  )
+  mean, scale = _standardisation(features, rows)
+  if not standardise:
+    mean, scale = np.zeros_like(mean), np.ones_like(scale)
   # Of all rows, for one matrix; each problem undoes it by its own.
   centre, spread = features.mean(axis=0), features.std(axis=0)
   spread = np.where(spread > 0, spread, 1)

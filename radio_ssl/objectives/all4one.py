@@ -9,10 +9,10 @@ roots in the feature term, dropout, the first view alone entering the queue.
 Taken from the text and not from that code: positions are those of the
 neighbours in their sequence; the code swaps the axes and encodes the place of a
 feature. Ours: before the encodings are added, all vectors of a sequence have
-unit norm and are multiplied by the root of their length (Vaswani et al. 2017, section
-3.4, for embeddings); without, the centroid term stayed at chance over 180 steps
-on FIRST. The code's learning rate of 0.1 for the transformer, beside 1.0 for
-the rest, is `config.lr_factors.transformer`.
+unit norm and are multiplied by the root of their length (Vaswani et al. 2017,
+section 3.4, for embeddings); without, the centroid term stayed at chance over
+180 steps on FIRST. The code's learning rate of 0.1 for the transformer, beside
+1.0 for the rest, is `config.lr_factors.transformer`.
 """
 
 import dataclasses

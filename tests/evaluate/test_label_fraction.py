@@ -74,8 +74,10 @@ def _best_l2(x, y):
   return linear.L2_GRID[int(np.argmin(losses))]
 
 
-def test_each_draw_is_the_probe_of_its_rows_alone():
-  features, labels, groups = _problem()
+# With more features than rows as well.
+@pytest.mark.parametrize('d', [6, 150])
+def test_each_draw_is_the_probe_of_its_rows_alone(d):
+  features, labels, groups = _problem(d=d)
   (point,) = _curve(
     features[:100],
     labels[:100],
