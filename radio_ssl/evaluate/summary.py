@@ -4,6 +4,8 @@
 
 Results that differ in the seed alone share a row: mean and standard deviation
 over the seeds, and the 95 % interval of that mean over the scored sources.
+`--compare simclr:random byol:random` adds differences of two methods, by
+bootstrap over the sources and the seeds, corrected as one family.
 """
 
 import argparse
@@ -16,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from radio_ssl import checkpoints
-from radio_ssl.evaluate import metrics, report
+from radio_ssl.evaluate import comparisons, metrics, report
 
 Result = Mapping[str, Any]
 
@@ -165,12 +167,53 @@ def _with_interval(mean: float, sd: float, interval: Sequence[float]) -> str:
   return f'{_with_sd(mean, sd)} ({100 * low:.1f} to {100 * high:.1f})'
 
 
+def _pair(text: str) -> tuple[str, str]:
+  names = tuple(text.split(':'))
+  if len(names) != 2 or not all(names):
+    raise ValueError(f'--compare has {text!r}; wanted two methods, A:B.')
+  return names
+
+
+def _by_method(results: Sequence[Result]) -> dict[str, list[Result]]:
+  """Results of each method.
+
+  Raises:
+    ValueError: those of one name differ in more than the seed.
+  """
+  found: dict[str, list[Result]] = {}
+  for result in results:
+    found.setdefault(_names(result)[0], []).append(result)
+  for name, members in found.items():
+    first = _settings(members[0])
+    for other in members[1:]:
+      changed = checkpoints.differences(first, _settings(other))
+      if changed:
+        raise ValueError(
+          f'Results of {name!r} differ in more than the seed '
+          f'({changed[0]}); give those alone that are to be compared.'
+        )
+  return found
+
+
 def main(argv: Sequence[str] | None = None) -> int:
   """Prints the table; returns the exit status."""
   parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
   parser.add_argument('results', nargs='+', help='results.json files')
+  parser.add_argument(
+    '--compare',
+    nargs='+',
+    default=[],
+    metavar='A:B',
+    help='methods, by the name in the first column',
+  )
+  args = parser.parse_args(argv)
   try:
-    print(table([read(path) for path in parser.parse_args(argv).results]))
+    results = [read(path) for path in args.results]
+    print(table(results))
+    if args.compare:
+      pairs = [_pair(text) for text in args.compare]
+      found = comparisons.family(_by_method(results), pairs)
+      print(f'\n{comparisons.table(found)}')
   except ValueError as error:
     print(f'error: {error}', file=sys.stderr)
     return 1
