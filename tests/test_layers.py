@@ -10,7 +10,7 @@ import pytest
 _ROOT = pathlib.Path(__file__).parents[1]
 _ORDER = (
   'cli data augment models objectives train checkpoints exports evaluate '
-  'convert progress hosts pretrain benchmark bench'
+  'convert predict progress hosts pretrain benchmark bench'
 ).split()
 
 

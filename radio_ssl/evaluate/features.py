@@ -41,8 +41,16 @@ def _size_beams(record: Mapping[str, Any]) -> float:
   return record['source_size_arcsec'] / record['beam_major_arcsec']
 
 
+def _missing(record: Mapping[str, Any]) -> float:
+  return 1 - np.isfinite(record['image']).mean()
+
+
 # What is worked out from a record.
-_DERIVED = {'peak_snr': _peak_snr, 'size_beams': _size_beams}
+_DERIVED = {
+  'peak_snr': _peak_snr,
+  'size_beams': _size_beams,
+  'missing': _missing,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +87,8 @@ class Table:
     names: of the sources.
     columns: [N] each, NaN where unknown: catalogue numbers of the records;
       'peak_snr', the brightest pixel of the field's middle half over the noise;
-      'size_beams', the source's size over the beam's major axis.
+      'size_beams', the source's size over the beam's major axis; 'missing', the
+      share of pixels without a value.
   """
 
   features: np.ndarray
@@ -157,16 +166,18 @@ def extract(
   *,
   batch_size: int = 64,
   rotations: int = 1,
+  labelled: bool = True,
 ) -> Table:
   """Features of every image of a split, in the order of the records.
 
   Args:
     frozen: the encoder.
-    dataset: labelled.
+    dataset: its images.
     split: of it.
     batch_size: images at once; does not change the result.
     rotations: 1; or 4, the mean over the four quarter turns; or 8, over their
       mirror images as well.
+    labelled: whether a set without labels is refused; their labels are -1.
 
   Raises:
     ValueError: a set without labels, or features that are not finite.
@@ -180,7 +191,7 @@ def extract(
     geometry=dataset.geometry,
     rotations=rotations,
   )
-  return tabulate(dataset, split, encode, batch_size)
+  return tabulate(dataset, split, encode, batch_size, labelled=labelled)
 
 
 # At module level, so that the online monitor compiles it once.
@@ -198,9 +209,11 @@ def _encode(variables, batch, *, encoder, image_input, geometry, rotations):
   return sum(pooled) / rotations
 
 
-def tabulate(dataset, split: str, encode, batch_size: int = 64) -> Table:
+def tabulate(
+  dataset, split: str, encode, batch_size: int = 64, *, labelled: bool = True
+) -> Table:
   """Applies `encode` (batch -> [B, D]) to a split; see `extract`."""
-  if dataset.label_names is None:
+  if labelled and dataset.label_names is None:
     raise ValueError(
       f'{dataset.directory}: the data set has no labels; name a labelled one.'
     )
@@ -212,7 +225,7 @@ def tabulate(dataset, split: str, encode, batch_size: int = 64) -> Table:
   for batch, records in _batches(source, batch_size):
     features.append(np.asarray(encode(batch))[: len(records)])
     for record in records:
-      labels.append(record['label'])
+      labels.append(record.get('label', -1))
       names.append(record['name'].decode())
       for name in _COLUMNS:
         columns[name].append(record[name])

@@ -340,29 +340,37 @@ def choose_l2(
   }
 
 
-def predict(
-  train_features: np.ndarray,
-  train_labels: np.ndarray,
+def train(
   features: np.ndarray,
+  labels: np.ndarray,
   *,
   num_classes: int,
   num_folds: int,
   seed: int,
   groups: np.ndarray | None = None,
-) -> tuple[np.ndarray, dict[str, Any]]:
-  """Class probabilities [N, K] of `features`, and how L2 was chosen."""
+) -> tuple[Probe, dict[str, Any]]:
+  """One classifier, and how its L2 was chosen; arguments as of `choose_l2`."""
   chosen = choose_l2(
-    train_features,
-    train_labels,
+    features,
+    labels,
     num_classes=num_classes,
     num_folds=num_folds,
     seed=seed,
     groups=groups,
   )
-  probe = fit(
-    train_features,
-    train_labels,
-    num_classes=num_classes,
-    l2=np.array([chosen['l2']]),
-  )
+  l2 = np.array([chosen['l2']])
+  return fit(features, labels, num_classes=num_classes, l2=l2), chosen
+
+
+def predict(
+  train_features: np.ndarray,
+  train_labels: np.ndarray,
+  features: np.ndarray,
+  **settings: Any,
+) -> tuple[np.ndarray, dict[str, Any]]:
+  """Class probabilities [N, K] of `features`, and how L2 was chosen.
+
+  `settings` are those of `train`.
+  """
+  probe, chosen = train(train_features, train_labels, **settings)
   return np.exp(probe.log_probabilities(features)[0]), chosen

@@ -17,6 +17,7 @@ from radio_ssl.evaluate import (
   checks,
   features,
   label_fraction,
+  linear,
   metrics,
   overlap,
   report,
@@ -209,6 +210,9 @@ def _score(
       num_folds=config.num_folds,
       seed=config.seed,
     )
+  if config.protocol == 'linear':
+    # For `radio_ssl.predict`.
+    result['probe'] = _probe(predict.keywords, train, groups)
   if test:
     probabilities, settings = predict(
       train.features, train.labels, test.features, groups=groups
@@ -216,6 +220,17 @@ def _score(
     result['chosen'] = settings
     result['test'] = _scored(config, chosen, test, probabilities)
   return result
+
+
+def _probe(settings, train: features.Table, groups) -> dict[str, Any]:
+  """The classifier of all training rows, ready for JSON."""
+  probe, _ = linear.train(
+    train.features, train.labels, groups=groups, **settings
+  )
+  return {
+    'weights': probe.weights[0].tolist(),
+    'bias': probe.bias[0].tolist(),
+  }
 
 
 def _out_of_fold(
