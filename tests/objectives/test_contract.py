@@ -156,7 +156,20 @@ def _start(name, axis_name, encoder=None):
   return objective, step, create
 
 
-@pytest.fixture(params=base.available(), scope='module')
+# All methods together take minutes; these are left to the slow tests. A new one
+# is not among them.
+_SLOW = (
+  'all4one barlow_twins moco_v2 moco_v3 nnclr simsiam supcon vicreg wmse'
+).split()
+
+
+@pytest.fixture(
+  params=[
+    pytest.param(name, marks=pytest.mark.slow if name in _SLOW else ())
+    for name in base.available()
+  ],
+  scope='module',
+)
 def name(request):
   """Each method's programs are dropped before the next one's are compiled."""
   yield request.param
