@@ -268,6 +268,6 @@ def _scored(config, dataset, table, probabilities: np.ndarray) -> dict:
   found = {
     name: metrics.by_property(right, table.columns[name])
     for name in ('peak_snr', 'size_beams')
-    if np.isfinite(table.columns[name]).any()
+    if np.isfinite(table.columns.get(name, np.nan)).any()
   }
   return {'scores': scores, 'by_property': found, 'predictions': predictions}
