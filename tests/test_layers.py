@@ -9,8 +9,8 @@ import pytest
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _ORDER = (
-  'cli data augment models objectives train checkpoints exports evaluate '
-  'convert predict progress hosts pretrain benchmark bench'
+  'cli progress data augment models objectives train checkpoints exports '
+  'evaluate convert predict hosts pretrain benchmark bench'
 ).split()
 
 

@@ -6,13 +6,20 @@ import ml_collections
 
 from configs import base
 from radio_ssl.augment import inputs
+from radio_ssl.evaluate import supervised
 
 
 def get_config() -> ml_collections.ConfigDict:
   """The fields that every evaluation has."""
   config = ml_collections.ConfigDict()
-  # A module of radio_ssl/evaluate that has a `predict`: linear or knn.
+  # A module of radio_ssl/evaluate: `linear` or `knn` on features, `linear_sgd`
+  # or `finetune` on images.
   config.protocol = 'linear'
+  # Of the last two; see radio_ssl/evaluate/supervised.py.
+  config.training = ml_collections.ConfigDict(
+    dataclasses.asdict(supervised.Training())
+  )
+  config.training.optimizer = base.optimizer('adamw', lr=5e-4)
 
   # The labelled set. An empty `test` scores by cross-validation inside `train`
   # alone: use it to choose settings.

@@ -22,8 +22,10 @@ Tables = dict[str, features.Table]
 Facts = dict[str, Any]
 
 
-def random(config, dataset, splits, checkpoint_meta) -> tuple[Tables, Facts]:
-  """The untrained encoder, of the checkpoint's or else the config's shape."""
+def untrained(
+  config, checkpoint_meta: Mapping | None
+) -> tuple[features.FrozenEncoder, Facts]:
+  """An encoder of the checkpoint's or else the config's shape; its facts."""
   source = checkpoint_meta['config'] if checkpoint_meta else config
   facts = {
     'encoder': dict(source['encoder']),
@@ -33,6 +35,12 @@ def random(config, dataset, splits, checkpoint_meta) -> tuple[Tables, Facts]:
   frozen = features.untrained(
     facts['encoder'], inputs.parse(facts['input']), seed=config.seed
   )
+  return frozen, facts
+
+
+def random(config, dataset, splits, checkpoint_meta) -> tuple[Tables, Facts]:
+  """The features of the untrained encoder."""
+  frozen, facts = untrained(config, checkpoint_meta)
   tables = {
     split: features.extract(
       frozen,
@@ -95,9 +103,7 @@ def catalogue(config, dataset, splits, checkpoint_meta) -> tuple[Tables, Facts]:
   """
   del config, checkpoint_meta
   tables = {
-    split: features.tabulate(
-      dataset, split, lambda batch: np.zeros((len(batch['index']), 1))
-    )
+    split: features.tabulate(dataset, split, features.nothing)
     for split in splits
   }
   train = next(iter(tables.values()))

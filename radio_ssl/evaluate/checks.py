@@ -1,18 +1,22 @@
 """What is refused before anything is scored, each in one line."""
 
-import importlib
 import logging
 import math
 import pathlib
-import pkgutil
 from collections.abc import Mapping
 
 import numpy as np
 
-from radio_ssl import evaluate
 from radio_ssl.augment import inputs
 from radio_ssl.data import pipeline, splits
-from radio_ssl.evaluate import baselines, features, holdout, selection
+from radio_ssl.evaluate import (
+  baselines,
+  features,
+  holdout,
+  protocols,
+  selection,
+  supervised,
+)
 
 _LOG = logging.getLogger(__name__)
 
@@ -20,29 +24,12 @@ _ENCODERS = ('', 'online', 'ema')
 _FIELDS = (
   'protocol', 'data', 'which', 'rotations', 'num_folds', 'group_radius_arcsec',
   'label_counts', 'label_draws', 'num_bootstrap', 'seed', 'batch_size',
-  'pixel_components', 'encoder', 'input'
+  'pixel_components', 'encoder', 'input', 'training'
 )  # fmt: skip
 _DATA_FIELDS = (
   'dir', 'name', 'config', 'data_dir', 'train', 'test', 'classes', 'holdout',
   'holdout_use'
 )  # fmt: skip
-
-
-def protocols() -> list[str]:
-  """Names that `config.protocol` may take: modules here with a `predict`.
-
-  `predict(train_features, train_labels, features, *, num_classes, num_folds,
-  seed, groups) -> (probabilities [N, K], settings it chose, ready for JSON)`.
-  """
-  names = (entry.name for entry in pkgutil.iter_modules(evaluate.__path__))
-  return [
-    n for n in names if n != '__main__' and hasattr(protocol(n), 'predict')
-  ]
-
-
-def protocol(name: str):
-  """The module of a protocol."""
-  return importlib.import_module(f'{evaluate.__name__}.{name}')
 
 
 def settings(config, checkpoint, baseline: str | None) -> None:
@@ -65,11 +52,7 @@ def settings(config, checkpoint, baseline: str | None) -> None:
       f'No baseline named {baseline!r}; '
       f'there are: {", ".join(baselines.BASELINES)}.'
     )
-  if config.protocol not in protocols():
-    raise ValueError(
-      f'No protocol named {config.protocol!r}; '
-      f'there are: {", ".join(protocols())}.'
-    )
+  _protocol(config, baseline)
   for name, allowed in (('rotations', (1, 4, 8)), ('which', _ENCODERS)):
     if config[name] not in allowed:
       raise ValueError(
@@ -96,6 +79,28 @@ def settings(config, checkpoint, baseline: str | None) -> None:
       'of each.'
     )
   _holdout(config.data)
+
+
+def _protocol(config, baseline: str | None) -> None:
+  if config.protocol not in protocols.names():
+    raise ValueError(
+      f'No protocol named {config.protocol!r}; '
+      f'there are: {", ".join(protocols.names())}.'
+    )
+  if not protocols.on_images(config.protocol):
+    return
+  supervised.parse(config.training)
+  if baseline not in (None, 'random'):
+    raise ValueError(
+      f'The protocol {config.protocol!r} teaches on images; the baseline '
+      f'{baseline!r} has none. Take the protocol linear, or the baseline '
+      'random (with finetune: training from scratch).'
+    )
+  if config.label_counts:
+    raise ValueError(
+      f'config.label_counts is {tuple(config.label_counts)}: label curves are '
+      f'of the linear probe; wanted () with the protocol {config.protocol!r}.'
+    )
 
 
 def _holdout(data) -> None:

@@ -129,12 +129,7 @@ def from_checkpoint(
       f'{path}: the stored config is of another version of radio_ssl '
       f'({meta.get("package_version")}): {error}.'
     ) from error
-  expected = jax.eval_shape(
-    functools.partial(encoder.init, train=False),
-    jax.random.key(0),
-    _blank(image_input),
-  )
-  if found := trees.difference(expected, variables):
+  if found := trees.difference(shapes(encoder, image_input), variables):
     raise ValueError(
       f'{path}: its arrays are not those of the encoder that its own meta.json '
       f'names: {found}. The two come from different runs: restore both from a '
@@ -143,9 +138,16 @@ def from_checkpoint(
   return FrozenEncoder(encoder, variables, image_input, meta, sky)
 
 
-def _blank(image_input: inputs.Input) -> jax.Array:
+def blank(image_input: inputs.Input) -> jax.Array:
+  """One black image as an encoder sees it, [1, H, W, C]."""
   size = image_input.size_pix
   return jnp.zeros((1, size, size, image_input.channels))
+
+
+def shapes(encoder: nn.Module, image_input: inputs.Input):
+  """The encoder's variables without their values."""
+  init = functools.partial(encoder.init, train=False)
+  return jax.eval_shape(init, jax.random.key(0), blank(image_input))
 
 
 def untrained(
@@ -154,7 +156,7 @@ def untrained(
   """An encoder as it is before the first step."""
   encoder = models.make_encoder(encoder_config)
   variables = jax.jit(functools.partial(encoder.init, train=False))(
-    jax.random.key(seed), _blank(image_input)
+    jax.random.key(seed), blank(image_input)
   )
   return FrozenEncoder(encoder, variables, image_input, {})
 
@@ -207,6 +209,11 @@ def _encode(variables, batch, *, encoder, image_input, geometry, rotations):
       turned = jnp.flip(turned, axis=2)
     pooled.append(encoder.apply(variables, turned, train=False).pooled)
   return sum(pooled) / rotations
+
+
+def nothing(batch: Mapping[str, np.ndarray]) -> np.ndarray:
+  """No features, [B, 0], for tables whose other columns are wanted."""
+  return np.zeros((len(batch['index']), 0))
 
 
 def tabulate(

@@ -1,6 +1,5 @@
 """One evaluation: an encoder or baseline, a labelled set, a protocol."""
 
-import functools
 import json
 import logging
 import pathlib
@@ -20,6 +19,7 @@ from radio_ssl.evaluate import (
   linear,
   metrics,
   overlap,
+  protocols,
   report,
   selection,
 )
@@ -60,10 +60,10 @@ def run(
   if checkpoint is not None:
     frozen = features.from_checkpoint(checkpoint, config.which or None)
     checks.fits(frozen.input, chosen, checkpoint)
-  tables, facts = _tables(config, chosen, frozen, baseline)
+  tables, facts, start = _tables(config, chosen, frozen, baseline)
   checks.examples(config, chosen, tables)
   result = {
-    'encoder': baseline or name_of(checkpoint),
+    'encoder': _name(config, checkpoint, baseline),
     'checkpoint': str(checkpoint) if checkpoint else None,
     'protocol': config.protocol,
     'package_version': radio_ssl.__version__,
@@ -81,7 +81,7 @@ def run(
     'holdout': chosen.holdout,
     'scored': chosen.test or chosen.train,
     'label_names': list(chosen.label_names),
-    **_score(config, chosen, tables),
+    **_score(config, chosen, tables, start),
   }
   report.write(result, pathlib.Path(output))
   return result
@@ -101,6 +101,12 @@ def _open(config) -> tuple[pipeline.DataSet, selection.Selection]:
     held_out=data.holdout,
     use=data.holdout_use,
   )
+
+
+def _name(config, checkpoint, baseline: str | None) -> str:
+  if config.protocol == 'finetune' and baseline == 'random':
+    return 'scratch'
+  return baseline or name_of(checkpoint)
 
 
 def name_of(checkpoint: str | pathlib.Path) -> str:
@@ -133,28 +139,43 @@ def compare(
 
 
 def _tables(config, chosen: selection.Selection, frozen, baseline):
-  """Features of the wanted splits, and facts about them, ready for JSON."""
+  """Tables of the wanted splits, facts about them, and the encoder.
+
+  Of a protocol on images the tables are without features. The facts are ready
+  for JSON; the encoder is None where nothing but its features is wanted.
+  """
   wanted = [s for s in (chosen.train, chosen.test) if s]
-  if baseline is not None:
-    meta = frozen.meta if frozen else None
+  on_images = protocols.on_images(config.protocol)
+  meta = frozen.meta if frozen else None
+  if baseline is not None and not on_images:
     tables, facts = baselines.tables(baseline, config, chosen, wanted, meta)
-    return tables, {'baseline': facts}
-  _LOG.info('Features of %s.', chosen.directory)
-  tables = {
-    split: features.extract(
-      frozen,
-      chosen,
-      split,
-      batch_size=config.batch_size,
-      rotations=config.rotations,
-    )
-    for split in wanted
-  }
+    return tables, {'baseline': facts}, None
+  _LOG.info('Reading %s.', chosen.directory)
+  if on_images:
+    tables = {
+      split: features.tabulate(chosen, split, features.nothing)
+      for split in wanted
+    }
+  else:
+    tables = {
+      split: features.extract(
+        frozen,
+        chosen,
+        split,
+        batch_size=config.batch_size,
+        rotations=config.rotations,
+      )
+      for split in wanted
+    }
+  if baseline is not None:
+    start, facts = baselines.untrained(config, meta)
+    checks.fits(start.input, chosen, 'config.input')
+    return tables, {'baseline': facts}, start
   seen = overlap.with_pretraining(
     tables, frozen.meta, chosen.held_out, frozen.footprints
   )
   _warn_of_seen(seen, wanted[-1])
-  return tables, {'overlap': seen}
+  return tables, {'overlap': seen}, frozen
 
 
 def _warn_of_seen(seen: Mapping[str, Any], scored: str) -> None:
@@ -176,24 +197,22 @@ def _warn_of_seen(seen: Mapping[str, Any], scored: str) -> None:
 
 
 def _score(
-  config, chosen: selection.Selection, tables: Mapping[str, features.Table]
+  config,
+  chosen: selection.Selection,
+  tables: Mapping[str, features.Table],
+  start: features.FrozenEncoder | None,
 ) -> dict:
   """Scores of the cross-validated training split and of the test split."""
-  predict = functools.partial(
-    checks.protocol(config.protocol).predict,
-    num_classes=len(chosen.label_names),
-    num_folds=config.num_folds,
-    seed=config.seed,
-  )
   train = tables[chosen.train]
   groups = checks.groups(config, train)
+  predict = protocols.predictor(config, chosen, tables, groups, start)
   stored = chosen.stored_folds()
   folds = stored
   if stored is None:
     folds = splits.stratified_folds(
       train.labels, num_folds=config.num_folds, seed=config.seed, groups=groups
     )
-  inside = _out_of_fold(predict, train, groups, folds)
+  inside = _out_of_fold(predict, chosen.train, folds)
   result = {'cross_validation': _scored(config, chosen, train, inside)}
   if stored is not None:
     result['folds'] = metrics.over_folds(train.labels, inside, stored)
@@ -212,20 +231,29 @@ def _score(
     )
   if config.protocol == 'linear':
     # For `radio_ssl.predict`.
-    result['probe'] = _probe(predict.keywords, train, groups)
+    result['probe'] = _probe(config, train, groups, len(chosen.label_names))
   if test:
+    _LOG.info('The test split.')
     probabilities, settings = predict(
-      train.features, train.labels, test.features, groups=groups
+      protocols.Part(chosen.train, np.arange(len(train.labels))),
+      protocols.Part(chosen.test, np.arange(len(test.labels))),
     )
     result['chosen'] = settings
     result['test'] = _scored(config, chosen, test, probabilities)
   return result
 
 
-def _probe(settings, train: features.Table, groups) -> dict[str, Any]:
+def _probe(
+  config, train: features.Table, groups: np.ndarray, num_classes: int
+) -> dict[str, Any]:
   """The classifier of all training rows, ready for JSON."""
   probe, _ = linear.train(
-    train.features, train.labels, groups=groups, **settings
+    train.features,
+    train.labels,
+    groups=groups,
+    num_classes=num_classes,
+    num_folds=config.num_folds,
+    seed=config.seed,
   )
   return {
     'weights': probe.weights[0].tolist(),
@@ -233,20 +261,17 @@ def _probe(settings, train: features.Table, groups) -> dict[str, Any]:
   }
 
 
-def _out_of_fold(
-  predict, table: features.Table, groups: np.ndarray, folds: np.ndarray
-) -> np.ndarray:
-  """Probabilities of each source by a probe that has not seen it."""
-  result = {}
-  for fold in np.unique(folds):
-    out = folds == fold
+def _out_of_fold(predict, split: str, folds: np.ndarray) -> np.ndarray:
+  """Probabilities of each source by a classifier that has not seen it."""
+  result, names = {}, np.unique(folds)
+  for number, fold in enumerate(names, start=1):
+    _LOG.info('Cross-validation, fold %d of %d.', number, len(names))
+    out = np.flatnonzero(folds == fold)
     probabilities, _ = predict(
-      table.features[~out],
-      table.labels[~out],
-      table.features[out],
-      groups=groups[~out],
+      protocols.Part(split, np.flatnonzero(folds != fold)),
+      protocols.Part(split, out),
     )
-    result |= zip(np.flatnonzero(out), probabilities, strict=True)
+    result |= zip(out, probabilities, strict=True)
   return np.stack([result[row] for row in range(len(folds))])
 
 

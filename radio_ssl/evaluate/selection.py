@@ -59,6 +59,13 @@ class Selection:
     """The records of a split, in the order of `rows`."""
     return _Rows(self.dataset, self.rows[split])
 
+  def part(self, split: str, rows: Iterable[int]) -> 'Selection':
+    """Some rows of a split, which is all that there is then to learn from."""
+    stored = self.rows[split]
+    return dataclasses.replace(
+      self, rows={split: [stored[i] for i in rows]}, train=split, test=''
+    )
+
   def stored_folds(self) -> np.ndarray | None:
     """The stored split of each training row; None unless they are folds.
 

@@ -7,7 +7,7 @@ import pytest
 
 from configs import base
 from radio_ssl.data import splits
-from radio_ssl.evaluate import checks, features, selection
+from radio_ssl.evaluate import checks, features, protocols, selection
 
 
 def _table(labels, first=0, ra=None):
@@ -29,13 +29,21 @@ def _check(config, dataset, train, test=None):
 
 
 def test_protocols_are_the_modules_that_predict():
-  assert checks.protocols() == ['knn', 'linear']
+  assert protocols.names() == [
+    'finetune',
+    'knn',
+    'linear',
+    'linear_sgd',
+  ]
 
 
 @pytest.mark.parametrize(
   ('fields', 'message'),
   [
-    ({'protocol': 'metrics'}, "No protocol named 'metrics'.*: knn, linear"),
+    (
+      {'protocol': 'metrics'},
+      "No protocol named 'metrics'.*: finetune, knn, linear",
+    ),
     ({'protocol': 'magic'}, "No protocol named 'magic'"),
     ({'rotations': 3}, 'rotations is 3; wanted 1 or 4 or 8'),
     ({'which': 'target'}, "which is 'target'; wanted .*'online' or 'ema'"),

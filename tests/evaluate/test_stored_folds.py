@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from radio_ssl.evaluate import features, runner, selection
+from radio_ssl.evaluate import features, protocols, runner, selection
 
 
 def _folds(sky):
@@ -46,7 +46,7 @@ def test_each_stored_fold_is_scored_by_the_others(
       {k: np.array([r[k] for r in records]) for k in ('ra_deg', 'dec_deg')},
     )
 
-  monkeypatch.setattr(runner.checks.protocol('linear'), 'predict', predict)
+  monkeypatch.setattr(protocols.module('linear'), 'predict', predict)
   monkeypatch.setattr(
     runner.baselines,
     'tables',
