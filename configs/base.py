@@ -40,6 +40,9 @@ def get_config() -> ml_collections.ConfigDict:
   config.views['global'] = _fields(views.ViewGroup())
 
   config.encoder = encoder('resnet18')
+  # A run, checkpoint or export whose encoder this one begins with, as
+  # `radio_ssl.convert` makes of weights from elsewhere; '' for a random one.
+  config.start = ''
   config.objective = objective('simclr')
   config.optimizer = optimizer('adamw')
 

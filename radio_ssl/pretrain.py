@@ -9,19 +9,17 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import jax
-import numpy as np
 from clu import parameter_overview
 from jax.experimental import multihost_utils
 
 import radio_ssl
-from radio_ssl import checkpoints, progress
+from radio_ssl import checkpoints, progress, start
 from radio_ssl.augment import inputs, views
 from radio_ssl.data import pipeline, provenance
 from radio_ssl.evaluate import checks, features, online
 from radio_ssl.models import base as models
 from radio_ssl.objectives import base as objectives
 from radio_ssl.train import memory, optimizers, schedules
-from radio_ssl.train import state as train_state
 from radio_ssl.train import step as train_step
 
 _LOG = logging.getLogger(__name__)
@@ -84,6 +82,7 @@ def resolve(
   method, _ = objectives.parse(config.objective)
   objectives.check_encoder(method, models.make_encoder(config.encoder))
   optimizers.parse(config.optimizer)
+  start.read(config)
   if evaluation is not None:
     config.eval_after = evaluation
   labelled = [config.monitor]
@@ -204,8 +203,10 @@ def run(
     ),
     devices,
   )
-  meta = describe(config, dataset)
-  state = initial_state(config, parts, dataset)
+  begun, meta = start.read(config), describe(config, dataset)
+  state = start.initial_state(parts, dataset.geometry, begun, seed=config.seed)
+  if begun is not None:
+    meta['start'] = dict(begun.meta)
   # Nothing is written before the config has been found good.
   saved = checkpoints.Checkpoints(workdir / 'checkpoints', keep=config.keep)
   restored = saved.restore(state)
@@ -217,27 +218,6 @@ def run(
   _announce(config, parts, dataset, state, restored is not None)
   loop = _Loop(config, parts, saved, meta, labelled)
   loop(place(state), step_fn, dataset, workdir)
-
-
-def initial_state(
-  config, parts: Run, dataset: pipeline.DataSet
-) -> train_state.TrainState:
-  """The state of step 0, from a batch of two blank images."""
-  geometry = dataset.geometry
-  blank = {
-    'image': np.zeros((2, geometry.height, geometry.width, 1), geometry.dtype),
-    'background': np.zeros(2, np.float32),
-    'rms': np.ones(2, np.float32),
-    'row': np.arange(2, dtype=np.int32),
-    'index': np.arange(2, dtype=np.int32),
-  }
-
-  @jax.jit
-  def create(rng):
-    batch = {'views': parts.make_views(blank, rng), 'index': blank['index']}
-    return train_state.create(parts.objective, parts.tx, rng, batch)
-
-  return create(jax.random.key(config.seed))
 
 
 def describe(config, dataset: pipeline.DataSet) -> dict[str, Any]:

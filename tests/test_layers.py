@@ -10,7 +10,7 @@ import pytest
 _ROOT = pathlib.Path(__file__).parents[1]
 _ORDER = (
   'cli progress data augment models objectives train checkpoints exports '
-  'evaluate convert predict hosts pretrain benchmark bench'
+  'evaluate convert predict hosts start pretrain benchmark bench'
 ).split()
 
 

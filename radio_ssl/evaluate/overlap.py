@@ -33,8 +33,17 @@ def with_pretraining(
 
   Returns:
     {'num_images': all of them, 'showing': {split: how many show a source of
-    it}}; or {'unknown': the reason}.
+    it}}; or {'unknown': the reason}. Beside it 'start', the same of the encoder
+    that the run began with, where it had one.
   """
+  found = _showing(tables, meta, held_out, sky)
+  if 'start' in meta:
+    found['start'] = with_pretraining(tables, meta['start'], held_out)
+  return found
+
+
+def _showing(tables, meta, held_out, sky) -> dict[str, Any]:
+  """The counts of the last pretraining set alone."""
   sky = sky or footprints(meta)
   if isinstance(sky, str):
     return {'unknown': sky}

@@ -94,11 +94,15 @@ def _taught_by(result: dict[str, Any]) -> str | None:
 
 def seen(result: dict[str, Any]) -> bool:
   """Whether pretraining saw sources that are scored."""
-  showing = result.get('overlap', {}).get('showing', {})
   data = result['config']['data']
   # Results of the first days do not tell.
   scored = result.get('scored') or data['test'] or data['train']
-  return bool(showing.get(scored))
+  overlap = result.get('overlap')
+  while overlap:
+    if overlap.get('showing', {}).get(scored):
+      return True
+    overlap = overlap.get('start')
+  return False
 
 
 def _with_interval(scores, name: str) -> str:
@@ -281,6 +285,10 @@ def _folds(folds: dict[str, Any]) -> list[str]:
 
 def _overlap(seen: dict[str, Any]) -> str:
   if 'unknown' in seen:
-    return f'seen in pretraining: unknown, {seen["unknown"]}'
-  counts = [f'{n} show sources of {k!r}' for k, n in seen['showing'].items()]
-  return f'of {seen["num_images"]} pretraining images {", ".join(counts)}'
+    told = f'seen in pretraining: unknown, {seen["unknown"]}'
+  else:
+    counts = [f'{n} show sources of {k!r}' for k, n in seen['showing'].items()]
+    told = f'of {seen["num_images"]} pretraining images {", ".join(counts)}'
+  if 'start' in seen:
+    told += f'; of the encoder that it began with: {_overlap(seen["start"])}'
+  return told

@@ -194,6 +194,8 @@ def _warn_of_seen(seen: Mapping[str, Any], scored: str) -> None:
       ', which is scored' if split == scored else '',
       consequence,
     )
+  if 'start' in seen:
+    _warn_of_seen(seen['start'], scored)
 
 
 def _score(
