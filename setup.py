@@ -43,6 +43,7 @@ setuptools.setup(
     'optax>=0.2.8,<0.3',
     'orbax-checkpoint>=0.11.30,<0.13',
     'pillow>=11,<14',
+    'pyarrow>=18,<28',
     'safetensors>=0.5,<1',
     'scikit-learn>=1.5,<2',
     'scipy>=1.14,<2',

@@ -13,7 +13,7 @@ import numpy as np
 import radio_ssl
 from radio_ssl import exports
 from radio_ssl.augment import inputs
-from radio_ssl.convert import efficientnet_lite, resnet, torch_file
+from radio_ssl.convert import efficientnet_lite, resnet, torch_file, vit
 from radio_ssl.data import manifest, provenance
 from radio_ssl.models import base as models
 from radio_ssl.train import trees
@@ -23,7 +23,12 @@ ENCODERS = {
   'resnet18': resnet,
   'resnet50': resnet,
   'efficientnet_lite0': efficientnet_lite,
+  'vit_tiny': vit,
+  'vit_small': vit,
+  'vit_base': vit,
 }
+# Classifiers, which their modules leave out.
+_HEADS = ('fc', '_fc', 'head')
 # What weights expect of images in [0, 1]: mean and standard deviation.
 NORMS = {
   'none': ((0.0,), (1.0,)),
@@ -60,7 +65,7 @@ def read(
   """An encoder of a PyTorch file.
 
   Args:
-    path: of torch.save's zip format: weights of torchvision or timm, a
+    path: of a file of torch.save: weights of torchvision or timm, a
       checkpoint of solo-learn (`.ckpt`) or DINO (`.pth`).
     encoder: one of `ENCODERS`.
     norm: one of `NORMS`.
@@ -86,12 +91,14 @@ def read(
   }
   try:
     variables = module.from_torch(state)
+    config, channels = _architecture(encoder, state)
   except ValueError as error:
     raise ValueError(f'{path}: {error}') from error
-  config, channels = _architecture(encoder, norm, variables)
+  config |= _norm(norm, channels)
   _check(path, config, channels, variables)
   others = [name for name in file.tensors if not name.startswith(prefix)]
-  return Converted(config, channels, variables, _grouped(others))
+  left_out = _grouped(others) | _heads(prefix, state)
+  return Converted(config, channels, variables, left_out)
 
 
 def _prefix(path, file, encoder: str, marks: Sequence[str], given) -> str:
@@ -131,31 +138,44 @@ def _grouped(names) -> dict[str, int]:
   return groups
 
 
-def _architecture(encoder, norm, variables) -> tuple[dict[str, Any], int]:
+def _heads(prefix: str, state) -> dict[str, int]:
+  """The classifiers behind the prefix, with the number of their tensors."""
+  firsts = [name.split('.')[0] for name in state]
+  return {f'{prefix}{n}': firsts.count(n) for n in _HEADS if n in firsts}
+
+
+def _architecture(encoder, state) -> tuple[dict[str, Any], int]:
   """The encoder's config, and the channels of its images."""
+  config = {'name': encoder, **models.defaults(encoder)}
+  if ENCODERS[encoder] is vit:
+    fields, channels = vit.fields(encoder, state)
+    return config | fields, channels
+  _, channels, height, _ = state[ENCODERS[encoder].MARKS[0]].shape
+  if 'stem' in config:
+    config['stem'] = 'small' if height == 3 else 'imagenet'
+  return config, channels
+
+
+def _norm(norm: str, channels: int) -> dict[str, tuple[float, ...]]:
   if norm not in NORMS:
     raise ValueError(f'No norm {norm!r}; there are: {", ".join(NORMS)}.')
   mean, std = NORMS[norm]
-  config = {'name': encoder, **models.defaults(encoder), 'mean': mean}
-  config['std'] = std
-  params = variables['params']
-  height, _, channels, _ = params['stem_conv']['kernel'].shape
-  if 'stem' in config:
-    config['stem'] = 'small' if height == 3 else 'imagenet'
   if len(mean) not in (1, channels):
     raise ValueError(
       f'The weights take images of {channels} channels; --norm={norm} is for '
       f'{len(mean)}.'
     )
-  return config, channels
+  return {'mean': mean, 'std': std}
 
 
 def _check(path, config, channels, variables) -> None:
   made = models.make_encoder(config)
+  size = config.get('base_size_pix', 64)
   wanted = jax.eval_shape(
     functools.partial(made.init, train=False),
     jax.random.key(0),
-    jnp.zeros((1, 64, 64, channels)),
+    # A size that the patches tile.
+    jnp.zeros((1, size, size, channels)),
   )
   missing, unknown = _both_sides(wanted, variables)
   if missing or unknown:
@@ -205,9 +225,13 @@ def write(
     licence: of the weights, for the card.
 
   Raises:
-    ValueError: as `read`, or an output that holds something.
+    ValueError: as `read`, a size that the encoder's patches do not tile, or
+      an output that holds something.
   """
   converted = read(path, encoder, norm=norm, prefix=prefix)
+  models.check_size(
+    models.make_encoder(converted.config), size_pix, '--size_pix'
+  )
   path = pathlib.Path(path)
   image_input = inputs.Input(size_pix=size_pix, channels=converted.channels)
   meta = {

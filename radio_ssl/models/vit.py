@@ -8,6 +8,7 @@ epsilon of the normalisations are those of timm, so that its weights fit.
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -104,6 +105,8 @@ class ViT(nn.Module):
     registers: number of tokens beside class and patches that nothing reads.
     pool: 'class', the class token, or 'mean', of the patch tokens.
     dtype: of activations; parameters are float32.
+    mean: of the images, taken from each channel, as weights of ImageNet want.
+    std: what they are divided by then.
   """
 
   depth: int
@@ -114,6 +117,8 @@ class ViT(nn.Module):
   registers: int
   pool: str
   dtype: Any
+  mean: Sequence[float] = (0.0,)
+  std: Sequence[float] = (1.0,)
 
   @nn.compact
   def __call__(
@@ -144,7 +149,7 @@ class ViT(nn.Module):
       raise ValueError('A ViT takes no mask; use keep.')
     for side in images.shape[1:3]:
       base.check_size(self, side, 'The side of the images')
-    x = self._embedded(images, keep)
+    x = self._embedded(base.standardised(images, self.mean, self.std), keep)
     for i in range(self.depth):
       x = Block(self.heads, self.dtype, name=f'block{i + 1}')(x)
     x = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name='norm')(x)
@@ -192,6 +197,8 @@ def _vit(
   base_size_pix: int = 64,
   registers: int = 4,
   pool: str = 'class',
+  mean: Sequence[float] = (0.0,),
+  std: Sequence[float] = (1.0,),
   dtype: str = 'float32',
   axis_name: str | None = None,
 ) -> ViT:
@@ -217,6 +224,8 @@ def _vit(
     base_size_pix=base_size_pix,
     registers=registers,
     pool=pool,
+    mean=tuple(mean),
+    std=tuple(std),
     dtype=base.activation_dtype(dtype),
   )
 

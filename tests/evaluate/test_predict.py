@@ -6,10 +6,11 @@ import shutil
 import numpy as np
 import pytest
 from astropy import table
+from pyarrow import parquet
 
 from radio_ssl import predict
 from radio_ssl.convert import export
-from radio_ssl.data import examples, pipeline
+from radio_ssl.data import catalogue, examples, pipeline
 from radio_ssl.evaluate import features, runner
 
 
@@ -62,7 +63,75 @@ def test_unlabelled_sources_get_classes_and_flags(
   np.testing.assert_allclose(found['p_one'] + found['p_two'], 1, rtol=1e-5)
 
 
-@pytest.mark.parametrize('kind', ['.vot', '.fits', '.ecsv', '.csv'])
+def _flags_of(simclr_run, folder, directory):
+  found = predict.predict(simclr_run, folder, pipeline.open_dataset(directory))
+  return dict(zip(found['name'], found['flags'], strict=True))
+
+
+def test_images_unlike_those_of_the_training_are_flagged(
+  probed, simclr_run, write_dataset, make_rows, caplog
+):
+  # The encoder was trained on a beam of 5.4 arcsec, and pixels of 1.8.
+  rows = list(
+    make_rows(5, first=0, beam_major_arcsec=[4.2, 4.4, 6.4, 6.6, np.nan])
+  )
+  for row in rows:
+    del row['label']
+  directory = write_dataset({'train': rows}, pixel_scale_arcsec=2.1)
+  assert _flags_of(simclr_run, probed[0], directory) == {
+    's0': 'beam',
+    's1': '',
+    's2': '',
+    's3': 'beam',
+    's4': '',
+  }
+  assert "'beam' is not raised for 1 of 5 sources: beam_major" in caplog.text
+  assert "'pixels' is" not in caplog.text
+
+
+@pytest.mark.parametrize(
+  ('scale', 'beam', 'flags'),
+  [(2.2, 5.4, 'pixels'), (1.0, 5.4, ''), (2.2, 6.6, 'beam pixels')],
+)
+def test_what_all_images_share_is_compared_too(
+  probed, simclr_run, write_dataset, make_rows, scale, beam, flags
+):
+  rows = list(make_rows(2, first=0))
+  directory = write_dataset(
+    {'train': rows},
+    label_names=('one', 'two'),
+    pixel_scale_arcsec=scale,
+    beam_major_arcsec=beam,
+  )
+  found = _flags_of(simclr_run, probed[0], directory)
+  assert set(found.values()) == {flags}
+
+
+_KINDS = ['.vot', '.fits', '.ecsv', '.csv', '.parquet']
+
+
+def _read(path):
+  if path.suffix != '.parquet':
+    back = table.Table.read(path)
+    # What is empty comes back as masked.
+    for name, column in back.columns.items():
+      if isinstance(column, table.MaskedColumn):
+        # A column of a CSV that is all empty comes back as integers.
+        text = [''] * len(back) if column.dtype.kind == 'i' else None
+        nothing = np.nan if column.dtype.kind == 'f' else ''
+        back[name] = text or column.filled(nothing)
+    return back
+  # astropy writes it by pyarrow alone, and reads it by pandas.
+  stored = parquet.read_table(path)
+  back = table.Table(stored.to_pydict())
+  told = stored.schema.metadata[b'table_meta_yaml'].decode()
+  for name in ('ra_deg', 'dec_deg'):
+    assert f'{{name: {name}, unit: deg, datatype: float64}}' in told
+    back[name].unit = 'deg'
+  return back
+
+
+@pytest.mark.parametrize('kind', _KINDS)
 def test_program_writes_every_kind_of_table(
   probed, simclr_run, dataset, tmp_path, capsys, kind
 ):
@@ -73,10 +142,96 @@ def test_program_writes_every_kind_of_table(
     arguments.append('--features')
   assert predict.main([*arguments, '--output', str(output)]) == 0
   assert '10 sources: ' in capsys.readouterr().out
-  back = table.Table.read(output)
+  back = _read(output)
   assert sorted(back['name'].astype(str)) == [f's{i}' for i in range(100, 110)]
   assert back['ra_deg'].min() == 100
-  assert kind == '.csv' or back['features'].shape == (10, 32)
+  if kind != '.csv':
+    assert back['ra_deg'].unit == 'deg'
+    wanted = predict.predict(
+      simclr_run, probed[0], dataset, 'test', with_features=True
+    )
+    np.testing.assert_array_equal(back['features'], wanted['features'])
+
+
+def _catalogue(tmp_path, names, ra_deg):
+  path = tmp_path / 'sources.csv'
+  lines = (f'{n},{ra},0' for n, ra in zip(names, ra_deg, strict=True))
+  path.write_text('\n'.join(['name,ra_deg,dec_deg', *lines]) + '\n')
+  return catalogue.read(path)
+
+
+@pytest.mark.parametrize('kind', _KINDS)
+def test_every_source_of_the_catalogue_has_a_row(
+  probed, simclr_run, dataset, tmp_path, kind
+):
+  found = predict.predict(
+    simclr_run, probed[0], dataset, 'test', with_features=kind != '.csv'
+  )
+  names = [*reversed([f's{i}' for i in range(100, 110)])]
+  names.insert(3, 'a source with a long name')
+  ra_deg = [float(n[1:]) if n[1:].isdigit() else 7.5 for n in names]
+  sources = _catalogue(tmp_path, names, ra_deg)
+  output = tmp_path / f'out{kind}'
+  predict.in_order_of(found, sources).write(
+    output, format=predict._FORMATS[kind]
+  )
+  back = _read(output)
+  assert list(back['name'].astype(str)) == names
+  assert list(back['ra_deg']) == ra_deg
+  for row in back:
+    blank = row['name'] == names[3]
+    assert (row['class'] == '') == blank
+    assert np.isnan(row['p_one']) == blank
+    assert (row['flags'] == 'no_image') == blank
+    if kind != '.csv':
+      assert np.isnan(row['features']).all() == blank
+  # The numbers went with the names.
+  rows = {row['name']: row for row in found}
+  for row in back:
+    if row['name'] != names[3]:
+      assert float(row['p_one']) == pytest.approx(rows[row['name']]['p_one'])
+
+
+def test_names_that_fits_cannot_hold_are_named(
+  probed, simclr_run, write_dataset, make_rows, tmp_path, capsys
+):
+  rows = list(make_rows(2, first=0))
+  rows[1]['name'] = 'Sgr A★'
+  directory = write_dataset(
+    {'train': rows},
+    label_names=('one', 'two'),
+    pixel_scale_arcsec=1.8,
+    beam_major_arcsec=5.4,
+  )
+  arguments = ['--checkpoint', str(simclr_run), '--probe', str(probed[0])]
+  arguments += ['--data', str(directory), '--output']
+  assert predict.main([*arguments, str(tmp_path / 'a.fits')]) == 1
+  assert "holds 'Sgr A★', and FITS tables" in capsys.readouterr().err
+  assert predict.main([*arguments, str(tmp_path / 'a.vot')]) == 0
+  assert 'Sgr A★' in _read(tmp_path / 'a.vot')['name']
+
+
+def test_images_of_another_catalogue_are_refused(
+  probed, simclr_run, dataset, tmp_path
+):
+  found = predict.predict(simclr_run, probed[0], dataset, 'test')
+  sources = _catalogue(tmp_path, ['s100', 'x'], [100.0, 1.0])
+  with pytest.raises(ValueError, match=r"sources\.csv: has no source 's101'"):
+    predict.in_order_of(found, sources)
+
+
+def test_what_the_build_of_a_data_set_left_out_is_told(
+  probed, simclr_run, write_dataset, make_rows, tmp_path, capsys
+):
+  directory = _unlabelled(write_dataset, make_rows)
+  report = {'summary': '4 examples of 1 images; left out: 2 sources'}
+  (directory / 'ingest_report.json').write_text(json.dumps(report))
+  arguments = ['--checkpoint', str(simclr_run), '--probe', str(probed[0])]
+  arguments += ['--data', str(directory), '--output', str(tmp_path / 'a.vot')]
+  assert predict.main(arguments) == 0
+  told = capsys.readouterr().out
+  assert 'flags: 1 faint, 1 missing\n' in told
+  assert f'{directory}/ingest_report.json: {report["summary"]}\n' in told
 
 
 def test_sources_of_fits_files_are_classified(
@@ -89,15 +244,22 @@ def test_sources_of_fits_files_are_classified(
     place = path.name.split('_')[1]
     ra, dec = place[:7], place[7:]
     rows.append(f'{path.name[:11]},{ra},{dec}')
+  rows[0] = 'object,ra_deg,dec_deg'
+  rows.insert(2, 'elsewhere,10,-80')
   (tmp_path / 'sources.csv').write_text('\n'.join(rows) + '\n')
   arguments = ['--checkpoint', str(simclr_run), '--probe', str(probed[0])]
   arguments += ['--images', str(tmp_path / '*.fits.fz')]
   arguments += ['--catalogue', str(tmp_path / 'sources.csv')]
   arguments += ['--output', str(tmp_path / 'out.vot'), '--']
+  arguments += ['--columns', 'name=object']
   assert predict.main([*arguments, '--beam_arcsec', '5.4']) == 0
+  told = capsys.readouterr().out
+  assert '4 sources: ' in told
+  assert ' 1 no_image' in told
   back = table.Table.read(tmp_path / 'out.vot')
-  assert len(back) == 3
-  assert (back['peak_snr'] > 5).all()
+  assert list(back['name']) == [row.split(',')[0] for row in rows[1:]]
+  assert list(back['flags'] == 'no_image') == [False, True, False, False]
+  assert (back['peak_snr'] > 5).sum() == 3
   # Without the beam the builder says what it lacks.
   assert predict.main(arguments) == 1
   assert 'The cutouts were not made' in capsys.readouterr().err
@@ -123,6 +285,7 @@ def test_what_is_no_probe_is_refused(
     ['--output', 'a.txt', '--data', 'x'],
     ['--output', 'a.vot'],
     ['--output', 'a.vot', '--images', 'x'],
+    ['--output', 'a.vot', '--data', 'x', '--catalogue', 'y'],
     ['--output', 'a.csv', '--data', 'x', '--features'],
   ):
     assert predict.main([*arguments, *more]) == 1
