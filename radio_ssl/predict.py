@@ -59,6 +59,7 @@ class Classifier:
     probe: of one problem.
     label_names: K of them.
     rotations: over which its features are means.
+    field_arcsec: that its encoder was shown; 0, the encoder's own.
     which: encoder of the checkpoint.
     pretraining: meta of the encoder it was fitted to.
   """
@@ -66,6 +67,7 @@ class Classifier:
   probe: linear.Probe
   label_names: list[str]
   rotations: int
+  field_arcsec: float
   which: str | None
   pretraining: Mapping[str, Any]
 
@@ -90,6 +92,7 @@ def read_probe(path: str | pathlib.Path) -> Classifier:
       probe,
       list(result['label_names']),
       int(result['config']['rotations']),
+      float(result['config']['field_arcsec']),
       result['config']['which'] or None,
       result['pretraining'],
     )
@@ -130,7 +133,9 @@ def predict(
     ValueError: a probe of another encoder, or images that do not fit it.
   """
   classifier = read_probe(probe)
-  frozen = features.from_checkpoint(checkpoint, classifier.which)
+  frozen = features.from_checkpoint(
+    checkpoint, classifier.which, field_arcsec=classifier.field_arcsec
+  )
   _check_encoder(frozen, classifier, checkpoint, probe)
   checks.fits(frozen.input, dataset, checkpoint)
   found = features.extract(

@@ -27,14 +27,13 @@ def untrained(
 ) -> tuple[features.FrozenEncoder, Facts]:
   """An encoder of the checkpoint's or else the config's shape; its facts."""
   source = checkpoint_meta['config'] if checkpoint_meta else config
+  image_input = features.shown(source, config.field_arcsec)
   facts = {
     'encoder': dict(source['encoder']),
-    'input': dict(source['input']),
+    'input': dataclasses.asdict(image_input),
     'seed': config.seed,
   }
-  frozen = features.untrained(
-    facts['encoder'], inputs.parse(facts['input']), seed=config.seed
-  )
+  frozen = features.untrained(facts['encoder'], image_input, seed=config.seed)
   return frozen, facts
 
 
@@ -61,7 +60,7 @@ def pixels(config, dataset, splits, checkpoint_meta) -> tuple[Tables, Facts]:
   its cross-validated score has seen the held-out pixels in that way.
   """
   source = checkpoint_meta['config'] if checkpoint_meta else config
-  image_input = inputs.parse(source['input'])
+  image_input = features.shown(source, config.field_arcsec)
 
   def flat(batch):
     images = inputs.prepare(batch, image_input, dataset.geometry)
@@ -85,7 +84,7 @@ def pixels(config, dataset, splits, checkpoint_meta) -> tuple[Tables, Facts]:
   components = min(config.pixel_components, len(train) - 1, train.shape[1])
   pca = sklearn.decomposition.PCA(components, svd_solver='full').fit(train)
   facts = {
-    'input': dict(source['input']),
+    'input': dataclasses.asdict(image_input),
     'components': components,
     'explained_variance': float(pca.explained_variance_ratio_.sum()),
   }

@@ -22,9 +22,9 @@ _LOG = logging.getLogger(__name__)
 
 _ENCODERS = ('', 'online', 'ema')
 _FIELDS = (
-  'protocol', 'data', 'which', 'rotations', 'num_folds', 'group_radius_arcsec',
-  'label_counts', 'label_draws', 'num_bootstrap', 'seed', 'batch_size',
-  'pixel_components', 'encoder', 'input', 'training'
+  'protocol', 'data', 'which', 'field_arcsec', 'rotations', 'num_folds',
+  'group_radius_arcsec', 'label_counts', 'label_draws', 'num_bootstrap',
+  'seed', 'batch_size', 'pixel_components', 'encoder', 'input', 'training'
 )  # fmt: skip
 _DATA_FIELDS = (
   'dir', 'name', 'config', 'data_dir', 'train', 'test', 'classes', 'holdout',
@@ -60,6 +60,7 @@ def settings(config, checkpoint, baseline: str | None) -> None:
         f'wanted {" or ".join(map(repr, allowed))}.'
       )
   for name, least in (
+    ('field_arcsec', 0),
     ('num_folds', 2),
     ('batch_size', 1),
     ('num_bootstrap', 1),
@@ -144,8 +145,9 @@ def fits(
   except ValueError as error:
     raise ValueError(
       f'{dataset.directory}: its images do not fit the input that {checkpoint} '
-      f'was trained on: {error} That input is fixed: build the labelled set '
-      'to fit it, or pretrain with another.'
+      f'was trained on: {error} That input is fixed but for '
+      'config.field_arcsec: build the labelled set to fit it, or pretrain with '
+      'another.'
     ) from error
 
 

@@ -98,13 +98,17 @@ class Table:
 
 
 def from_checkpoint(
-  path: str | pathlib.Path, which: str | None = None
+  path: str | pathlib.Path,
+  which: str | None = None,
+  *,
+  field_arcsec: float = 0.0,
 ) -> FrozenEncoder:
   """Rebuilds an encoder from what is stored with its checkpoint.
 
   Args:
     path: as for `checkpoints.read`, or a folder of `exports.write`.
     which: 'online' | 'ema'; None takes the online one. An export has one alone.
+    field_arcsec: that it is shown in place of its own; 0 takes its own.
 
   Raises:
     ValueError: no or a damaged checkpoint, or no such encoder in it.
@@ -123,7 +127,7 @@ def from_checkpoint(
     )
   try:
     encoder = models.make_encoder(meta['config']['encoder'])
-    image_input = inputs.parse(meta['config']['input'])
+    image_input = shown(meta['config'], field_arcsec)
   except (KeyError, TypeError, ValueError) as error:
     raise ValueError(
       f'{path}: the stored config is of another version of radio_ssl '
@@ -136,6 +140,14 @@ def from_checkpoint(
       'copy.'
     )
   return FrozenEncoder(encoder, variables, image_input, meta, sky)
+
+
+def shown(config: Mapping[str, Any], field_arcsec: float) -> inputs.Input:
+  """A config's input, with another field unless that is 0."""
+  image_input = inputs.parse(config['input'])
+  if not field_arcsec:
+    return image_input
+  return dataclasses.replace(image_input, field_arcsec=field_arcsec)
 
 
 def blank(image_input: inputs.Input) -> jax.Array:

@@ -58,7 +58,9 @@ def run(
   stored, chosen = _open(config)
   frozen = None
   if checkpoint is not None:
-    frozen = features.from_checkpoint(checkpoint, config.which or None)
+    frozen = features.from_checkpoint(
+      checkpoint, config.which or None, field_arcsec=config.field_arcsec
+    )
     checks.fits(frozen.input, chosen, checkpoint)
   tables, facts, start = _tables(config, chosen, frozen, baseline)
   checks.examples(config, chosen, tables)

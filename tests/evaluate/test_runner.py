@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from radio_ssl.data import pipeline
-from radio_ssl.evaluate import features, runner
+from radio_ssl.evaluate import features, linear, protocols, runner, selection
 
 
 def _strict(text):
@@ -109,26 +109,33 @@ def test_test_labels_change_nothing_but_the_test_score(
   assert wrong['test']['scores']['accuracy'] == 0
 
 
-def test_held_out_fold_has_no_part_in_its_probe():
+def test_held_out_fold_has_no_part_in_its_probe(config, dataset, monkeypatch):
   generator = np.random.default_rng(0)
   table = features.Table(
-    generator.normal(size=(40, 4)),
-    np.arange(40) % 2,
-    [f's{i}' for i in range(40)],
+    generator.normal(size=(24, 4)),
+    np.arange(24) % 2,
+    [f's{i}' for i in range(24)],
     {},
   )
   seen = []
 
-  def predict(x, y, new, *, groups):
+  def predict(x, y, new, *, groups, **settings):
     seen.append((x, y, new, groups))
-    return np.full((len(new), 2), 0.5), {}
+    return np.full((len(new), settings['num_classes']), 0.5), {}
 
-  folds = np.arange(40) // 2 % 4
-  runner._out_of_fold(predict, table, np.arange(40) // 2, folds)
+  monkeypatch.setattr(linear, 'predict', predict)
+  predictor = protocols.predictor(
+    config,
+    selection.choose(dataset, 'train', ''),
+    {'train': table},
+    np.arange(24) // 2,
+    None,
+  )
+  runner._out_of_fold(predictor, 'train', np.arange(24) // 2 % 4)
   assert len(seen) == 4
   for x, y, new, groups in seen:
     assert not set(map(bytes, x)) & set(map(bytes, new))
-    assert len(x) + len(new) == 40
+    assert len(x) + len(new) == 24
     assert len(x) == len(y) == len(groups)
     # Both of a group, or none.
     assert set(np.bincount(groups).tolist()) <= {0, 2}
@@ -173,7 +180,7 @@ def _refused(config, output, match, **settings):
 @pytest.mark.parametrize(
   ('field', 'value', 'match'),
   [
-    ('protocol', 'svm', r"'svm'; there are: knn, linear"),
+    ('protocol', 'svm', r"'svm'; there are: finetune, knn, linear, linear_sgd"),
     ('rotations', 3, 'rotations is 3; wanted 1 or 4 or 8'),
     ('which', 'best', r"which is 'best'; wanted"),
     ('num_folds', 1, 'num_folds is 1; wanted 2 or more'),
@@ -277,8 +284,8 @@ def test_features_that_are_not_finite_are_refused(
 ):
   load = features.from_checkpoint
 
-  def broken(*args):
-    frozen = load(*args)
+  def broken(*args, **kwargs):
+    frozen = load(*args, **kwargs)
     nans = jax.tree.map(lambda x: x * np.nan, frozen.variables)
     return features.dataclasses.replace(frozen, variables=nans)
 
@@ -295,6 +302,24 @@ def test_images_smaller_than_the_pretraining_field_are_refused(
   config.data.dir, config.data.test = str(dataset.directory), ''
   match = rf'small.*{simclr_run.name}.*field_arcsec is 36.*at most 28\.8'
   _refused(config, tmp_path / 'o', match, checkpoint=simclr_run)
+
+
+def test_another_field_is_as_if_pretrained_with_it(
+  config, dataset, simclr_run, tmp_path
+):
+  del dataset
+  own = runner.run(config, checkpoint=simclr_run, output=tmp_path / 'a')
+  config.field_arcsec = 36.0
+  same = runner.run(config, checkpoint=simclr_run, output=tmp_path / 'b')
+  assert same['test'] == own['test']
+  config.field_arcsec = 40.5
+  wider = runner.run(config, checkpoint=simclr_run, output=tmp_path / 'c')
+  assert wider['test']['predictions'] != own['test']['predictions']
+  pixels = runner.run(config, baseline='pixels', output=tmp_path / 'd')
+  assert pixels['baseline']['input']['field_arcsec'] == 40.5
+  config.field_arcsec = 90.0
+  with pytest.raises(ValueError, match='wanted more than 0 and at most 72'):
+    runner.run(config, checkpoint=simclr_run, output=tmp_path / 'e')
 
 
 def test_output_that_is_a_file_is_refused(config, tmp_path):
