@@ -1,0 +1,1 @@
+"""The matrix of runs: methods, encoders, images, labelled sets, protocols."""
