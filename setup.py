@@ -18,17 +18,19 @@ setuptools.setup(
     include=['radio_ssl', 'radio_ssl.*', 'tfds_builders', 'tfds_builders.*']
   ),
   package_data={
+    'radio_ssl.benchmark.report': ['page.html'],
     'tfds_builders': [
       '*/README.md',
       '*/CITATIONS.bib',
       '*/TAGS.txt',
       '*/checksums.tsv',
-    ]
+    ],
   },
   install_requires=[
     'absl-py>=2.1,<3',
     'array_record>=0.7,<1',
     'astropy>=7.0,<9',
+    'bokeh>=3.6,<4',
     'chex>=0.1.90,<0.2',
     'clu>=0.0.12,<0.1',
     'flax>=0.12,<0.14',
@@ -37,6 +39,8 @@ setuptools.setup(
     # tensorflow-datasets imports it without declaring it.
     'importlib_resources>=6.4,<8',
     'jax>=0.10,<0.13',
+    'jinja2>=3.1,<4',
+    'markupsafe>=2.1,<4',
     'matplotlib>=3.9,<4',
     'ml-collections>=1.0,<2',
     'numpy>=2.0,<3',

@@ -50,7 +50,12 @@ def _variants(module) -> list[str]:
 
 @pytest.mark.parametrize(
   'module',
-  [*_modules(_FOLDER), *_modules(_FOLDER / 'paper')],
+  [
+    module
+    for module in (*_modules(_FOLDER), *_modules(_FOLDER / 'paper'))
+    # tests/benchmark has those.
+    if not module.__name__.startswith('configs.benchmark_')
+  ],
   ids=lambda m: m.__name__,
 )
 def test_pretraining_config_plans_a_run_on_first(module):

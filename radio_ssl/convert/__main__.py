@@ -81,7 +81,8 @@ def _add_torch(commands) -> None:
     choices=weights.NORMS,
     default='none',
     help='what the weights expect of images: imagenet for torchvision and '
-    'timm, tensorflow for EfficientNet-Lite (default: none)',
+    'timm; for EfficientNet-Lite tensorflow, as it was trained, or imagenet, '
+    'which is better on radio images (default: none)',
   )
   parser.add_argument(
     '--prefix',

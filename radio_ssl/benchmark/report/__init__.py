@@ -1,0 +1,1 @@
+"""The report of a benchmark: a page, tables and pictures (`page.write`)."""
