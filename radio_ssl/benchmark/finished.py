@@ -1,6 +1,5 @@
 """What the report is made of: the results of the cells that are done."""
 
-import json
 import pathlib
 from collections.abc import Sequence
 
@@ -50,21 +49,15 @@ def results(
     cell = it.cell
     if cell.stage != 'evaluate' or it.state != 'done':
       continue
-    folder = workdir / cell.name
-    method = cell.method
-    if cell.source == 'baseline':
-      # Fine-tuning of an untrained encoder is training from scratch.
-      name = json.loads((folder / 'results.json').read_text())['encoder']
-      method = 'scratch' if name == 'scratch' else method
     found.append(
       data.Result(
-        method=method,
+        method=cell.method,
         encoder=cell.encoder,
         corpus=cell.corpus,
         seed=cell.seed,
         label_set=cell.label_set,
         protocol=cell.protocol,
-        folder=folder,
+        folder=workdir / cell.name,
         run=workdir / cell.pretraining if cell.pretraining else None,
       )
     )

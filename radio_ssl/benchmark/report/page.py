@@ -2,6 +2,7 @@
 
 import logging
 import pathlib
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -39,7 +40,8 @@ def write(
 ) -> list[pathlib.Path]:
   """Writes report.html, report.md, `tables/` and `plots/`.
 
-  All are whole before any of them takes the place of an older one.
+  All are whole before any of them takes the place of an older one; tables and
+  plots of the older report are removed.
 
   Args:
     results: finished evaluations.
@@ -129,12 +131,12 @@ def _table_files(its: Sequence[sections.Section]) -> dict[str, str]:
 def _markdown(
   title: str, its: Sequence[sections.Section], pictures: Sequence[str]
 ) -> str:
-  lines = [f'# {title}']
+  lines = [f'# {tables.marked(title)}']
   for section in its:
     lines += ['', f'## {section.title}', '', section.text]
     for table in section.tables:
       lines += ['', tables.markdown(table)]
-    lines += ['', *(f'- {note}' for note in section.notes)]
+    lines += ['', *(f'- {tables.marked(note)}' for note in section.notes)]
   lines += ['', '## Pictures', '']
   lines += [f'![{name}](plots/{name}.png)\n' for name in pictures]
   return '\n'.join(lines)
@@ -153,15 +155,17 @@ def _replace(
     temporary = pathlib.Path(folder)
     for part in ('tables', 'plots'):
       (temporary / part).mkdir()
-      (output / part).mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
       (temporary / name).write_text(text, encoding='utf-8')
     _draw(pictures, temporary / 'plots')
-    written = []
-    for file in sorted(temporary.rglob('*.*')):
-      place = output / file.relative_to(temporary)
-      written.append(file.replace(place))
-  return written
+    # Tables and pictures of an older report would be taken for this one's.
+    for part in ('tables', 'plots'):
+      shutil.rmtree(output / part, ignore_errors=True)
+      (output / part).mkdir(parents=True)
+    return [
+      file.replace(output / file.relative_to(temporary))
+      for file in sorted(temporary.rglob('*.*'))
+    ]
 
 
 def _draw(pictures: Mapping[str, Any], folder: pathlib.Path) -> None:

@@ -30,12 +30,13 @@ def place_legend(figure: bokeh.plotting.figure, columns: int = 2) -> None:
   """Below the plot, which grows; a click hides what it names."""
   legend = figure.legend[0]
   figure.add_layout(legend, 'below')
+  legend.location = 'bottom_left'
   legend.click_policy = 'hide'
   legend.ncols = columns
   legend.label_text_font_size = '11px'
-  legend.spacing = 0
+  legend.spacing = 10
   legend.border_line_color = None
-  figure.height += 20 * -(-len(legend.items) // columns)
+  figure.height += 26 * -(-len(legend.items) // columns)
 
 
 def _draw(
@@ -61,10 +62,10 @@ def accuracies(rows: Sequence[data.Row], style: Looks) -> bokeh.plotting.figure:
   found = [pooled.scores(row, split) for row in rows]
   labels = [row.label for row in rows]
   figure = _figure(
-    f'{", ".join(rows[0].group)}: accuracy (%), '
-    f'{data.split_name(rows, split)}, with 95 % interval over sources',
+    f'{", ".join(rows[0].group)}: {data.split_name(rows, split)}\n'
+    'accuracy (%), 95 % interval over sources',
     y_range=labels[::-1],
-    height=100 + 24 * len(rows),
+    height=110 + 24 * len(rows),
   )
   source = bokeh.models.ColumnDataSource(
     {

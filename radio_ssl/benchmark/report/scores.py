@@ -93,6 +93,11 @@ def _scores(rows: Sequence[data.Row], split: str) -> tables.Table:
     )
   num = {len(it[split]['predictions']) for row in rows for it in row.of(split)}
   notes = data.footnotes(rows, split)
+  notes += [
+    f'{row.key[0]}: of all weights, by this protocol, is training from scratch.'
+    for row in rows
+    if row.stored[0]['encoder'] == 'scratch'
+  ]
   if absent:
     notes.append(f'{absent} of {len(rows)} rows have no scores of {shown}.')
   return tables.Table(

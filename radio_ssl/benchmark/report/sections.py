@@ -111,8 +111,7 @@ def _status(rows, missing: Sequence[str], left_out: Sequence[str]) -> Section:
   return Section(
     name='status',
     title='What is finished',
-    text=f'{num} of {num + len(missing)} evaluations are finished; '
-    f'{len(missing)} are missing.',
+    text=f'Of {num + len(missing)} evaluations {num} are finished.',
     tables=[scores.counts(rows)],
     notes=notes,
   )

@@ -72,21 +72,21 @@ def text(cell: Cell) -> str:
 def markdown(table: Table) -> str:
   """The table with its title and its notes."""
   lines = [
-    f'**{_marked(table.title)}**',
+    f'**{marked(table.title)}**',
     '',
-    f'| {" | ".join(map(_marked, table.head))} |',
+    f'| {" | ".join(map(marked, table.head))} |',
     '| --- ' * len(table.head) + '|',
   ]
   lines += [
-    f'| {" | ".join(_marked(text(cell)) for cell in row)} |'
+    f'| {" | ".join(marked(text(cell)) for cell in row)} |'
     for row in table.rows
   ]
   for note in table.notes:
-    lines += ['', _marked(note)]
+    lines += ['', marked(note)]
   return '\n'.join(lines)
 
 
-def _marked(words: str) -> str:
+def marked(words: str) -> str:
   """Words that markdown does not take for markup or HTML."""
   for sign in '\\|*_`<':
     words = words.replace(sign, f'\\{sign}')
