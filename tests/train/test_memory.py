@@ -5,13 +5,14 @@ import pytest
 
 _PROGRAM = """
 import resource
+import sys
 from radio_ssl.train import memory
 
 assert memory.keep_freed()
 
 def faults():
   before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-  block = bytearray(1 << 26)
+  block = bytearray(int(sys.argv[1]))
   return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 faults()
@@ -20,8 +21,13 @@ print(faults())
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='glibc only')
-def test_pages_of_a_freed_block_serve_the_next_one():
+# Above 2 GiB glibc knows no threshold.
+@pytest.mark.parametrize('num_bytes', [1 << 26, 5 << 29])
+def test_pages_of_a_freed_block_serve_the_next_one(num_bytes):
   done = subprocess.run(
-    [sys.executable, '-c', _PROGRAM], capture_output=True, text=True, check=True
+    [sys.executable, '-c', _PROGRAM, str(num_bytes)],
+    capture_output=True,
+    text=True,
+    check=True,
   )
   assert int(done.stdout) < 100
