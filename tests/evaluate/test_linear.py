@@ -61,6 +61,24 @@ def test_problems_solved_together_equal_problems_solved_alone():
   np.testing.assert_allclose(together.bias[1], alone.bias[0], atol=1e-5)
 
 
+def test_more_problems_than_slots_are_each_solved_for_themselves(monkeypatch):
+  monkeypatch.setattr(linear, '_NUM_SLOTS', 3)
+  linear._solve.clear_cache()
+  x, y = _problem('random')
+  rng = np.random.default_rng(1)
+  l2 = rng.permutation(np.logspace(-3, 1, 8))
+  rows = rng.random((8, len(y))) < 0.8
+  together = linear.fit(x, y, num_classes=3, l2=l2, rows=rows)
+  monkeypatch.undo()
+  linear._solve.clear_cache()
+  for i in range(8):
+    alone = linear.fit(x[rows[i]], y[rows[i]], num_classes=3, l2=l2[i : i + 1])
+    np.testing.assert_allclose(
+      together.weights[i], alone.weights[0], rtol=1e-4, atol=1e-6
+    )
+    np.testing.assert_allclose(together.bias[i], alone.bias[0], atol=1e-5)
+
+
 def test_held_out_rows_change_nothing():
   x, y = _problem('random')
   rows = np.ones((1, len(y)), bool)
