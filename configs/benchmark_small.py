@@ -30,7 +30,7 @@ Data sets, in $TFDS_DATA_DIR (M has the files of MiraBest):
   $B --config tiles --name first --size_pix 150 --stride_pix 75
 
 and the weights of ImageNet, as configs/simclr_lite0_first.py tells, in
-runs/lite0.
+runs/lite0, and once more with `--size_pix 96` in runs/lite0_96.
 """
 
 import ml_collections
@@ -142,12 +142,18 @@ def get_config() -> ml_collections.ConfigDict:
     }
   )
   config.protocols.knn.protocol = 'knn'
-  # Protocols for the best so many methods alone, on these label sets alone.
+  # Two trainings on half of the sources, and the one that is scored.
+  config.protocols.finetune.num_folds = 2
+  # Protocols for the best so many methods alone, on these label sets alone, of
+  # encoders pretrained on these corpora alone: all that are not named.
   config.protocol_of_best = ml_collections.ConfigDict(
     {'label_fraction': 2, 'finetune': 2}
   )
   config.protocol_label_sets = ml_collections.ConfigDict(
     {'label_fraction': ('mirabest',), 'finetune': ('mirabest',)}
+  )
+  config.protocol_corpora = ml_collections.ConfigDict(
+    {'finetune': ('centred',)}
   )
 
   # {name: a baseline of the evaluator and its seeds}. The untrained encoder,
@@ -167,7 +173,12 @@ def get_config() -> ml_collections.ConfigDict:
         'path': 'runs/lite0',
         'seeds': (0,),
         'protocols': ('linear', 'knn', 'label_fraction'),
-      }
+      },
+      'imagenet_lite0_96': {
+        'path': 'runs/lite0_96',
+        'seeds': (0,),
+        'protocols': ('linear', 'finetune'),
+      },
     }
   )
   # A:B, fixed before any result is seen; p is corrected for all of them.

@@ -17,7 +17,7 @@ _GROUPS = ('methods', 'encoders', 'corpora', 'label_sets', 'protocols')
 _NAMED = (*_GROUPS, 'baselines', 'checkpoints')
 _FIELDS = (
   *_NAMED, 'title', 'base', 'seeds', 'learning_rates', 'search',
-  'protocol_of_best', 'protocol_label_sets', 'comparisons',
+  'protocol_of_best', 'protocol_label_sets', 'protocol_corpora', 'comparisons',
 )  # fmt: skip
 # No hyphen: names of cells are made of these, with hyphens between.
 _NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.+]*')
@@ -135,12 +135,12 @@ def _protocols_of_best(config) -> None:
         f'config.protocol_of_best.{name} is {number}; wanted 1 to '
         f'{len(config.methods)}, the number of methods.'
       )
-
-  for name, label_sets in config.protocol_label_sets.items():
-    _known(name, config.protocols, 'a protocol of config.protocol_label_sets')
-    for it in label_sets:
-      where = f'a part of config.protocol_label_sets.{name}'
-      _known(it, config.label_sets, where)
+  for group in ('label_sets', 'corpora'):
+    for name, wanted in config[f'protocol_{group}'].items():
+      where = f'config.protocol_{group}'
+      _known(name, config.protocols, f'a protocol of {where}')
+      for it in wanted:
+        _known(it, config[group], f'a part of {where}.{name}')
 
 
 def _others(config) -> None:

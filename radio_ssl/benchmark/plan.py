@@ -3,15 +3,16 @@
 A cell is one pretraining or one evaluation, in a folder of its own. The search
 for learning rates comes first; of the cells after it some are not known until
 then, but how many they are is. A search cell that has won is the final one of
-its seed and corpus too: it has the same name, and is not run again.
+its seed and corpus too: it has the same name, and is not run again. Then comes
+one seed after the other, so that a benchmark that is stopped early has all
+rows, with fewer seeds.
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from radio_ssl.evaluate import protocols
 
-# In the order in which they are run.
 STAGES = ('search_pretrain', 'search', 'pretrain', 'evaluate')
 
 
@@ -109,16 +110,24 @@ def searches(config) -> bool:
 
 
 def cells(config) -> list[Cell]:
-  """All cells, stage by stage; their number does not depend on any result.
+  """All cells in the order in which they are run; no result changes how many.
 
   Args:
     config: of the benchmark, checked (`checks.structure`).
   """
-  return [
-    *(_search(config) if searches(config) else ()),
-    *_pretrain(config),
-    *_evaluate(config),
-  ]
+  search = _search(config) if searches(config) else ()
+  final = [*_pretrain(config), *_evaluate(config)]
+  return [*search, *sorted(final, key=lambda cell: _round(config, cell))]
+
+
+def _round(config, cell: Cell) -> int:
+  """The place of its seed among those of its kind."""
+  entry = {
+    'method': config,
+    'baseline': config.baselines.get(cell.method),
+    'checkpoint': config.checkpoints.get(cell.method),
+  }[cell.source]
+  return list(entry.seeds).index(cell.seed)
 
 
 def known(
@@ -191,7 +200,7 @@ def _trained(config, stage: str, **fields) -> Iterator[Cell]:
   """The final encoder of each method, encoder, corpus and seed."""
   for encoder in config.encoders:
     for method in config.methods:
-      for corpus in config.corpora:
+      for corpus in _corpora(config, fields.get('protocol', '')):
         for seed in config.seeds:
           lr = None
           if not config.learning_rates or len(config.learning_rates) == 1:
@@ -216,10 +225,15 @@ def _evaluate(config) -> Iterator[Cell]:
       yield from _of_baselines(config, fields)
 
 
+def _corpora(config, protocol: str) -> Iterable[str]:
+  """Those whose encoders are evaluated so; all for a pretraining, ''."""
+  return config.protocol_corpora.get(protocol, config.corpora)
+
+
 def _of_best(config, fields) -> Iterator[Cell]:
   for encoder in config.encoders:
     for rank in range(1, config.protocol_of_best[fields['protocol']] + 1):
-      for corpus in config.corpora:
+      for corpus in _corpora(config, fields['protocol']):
         for seed in config.seeds:
           yield Cell(
             'evaluate', 'method', '', encoder, corpus, seed, rank=rank, **fields

@@ -91,6 +91,7 @@ def config(labelled):
       'protocols': {'linear': linear, 'knn': knn},
       'protocol_of_best': {'knn': 1},
       'protocol_label_sets': {},
+      'protocol_corpora': {},
       'baselines': {
         'untrained': {'baseline': 'random', 'seeds': (0,)},
         'pixels': {'baseline': 'pixels', 'seeds': (0,)},

@@ -41,6 +41,7 @@ def test_small_benchmark_is_sound():
     ('protocol_of_best.knn', 3, r'protocol_of_best\.knn is 3; wanted 1 to 2'),
     ('protocol_of_best.svm', 1, "protocol_of_best is 'svm'"),
     ('protocol_label_sets', {'knn': ('sea',)}, "is 'sea'; wanted one of spots"),
+    ('protocol_corpora', {'knn': ('sea',)}, "is 'sea'; wanted one of sky"),
     ('protocols.knn.protocol', 'svm', "'svm'; wanted one of finetune, knn"),
     ('comparisons', ('simclr',), 'wanted A:B'),
     ('comparisons', ('simclr:dino',), "is 'dino'; wanted one of"),

@@ -57,6 +57,28 @@ def test_protocol_may_be_for_some_labelled_sets_alone(config):
   }  # fmt: skip
 
 
+def test_protocol_may_be_for_some_corpora_alone(config):
+  config.corpora.sea = config.corpora.sky
+  config.protocol_corpora = {'linear': ('sea',), 'knn': ('sky',)}
+  found = {
+    (cell.corpus, cell.protocol)
+    for cell in plan.cells(config)
+    if cell.stage == 'evaluate' and cell.source == 'method'
+  }
+  assert found == {('sea', 'linear'), ('sky', 'knn')}
+  assert _counts(config)['pretrain'] == 2 + 4
+
+
+def test_every_seed_is_finished_before_the_next(config):
+  config.baselines.untrained.seeds = (5, 3)
+  final = [c for c in plan.cells(config) if c.stage in plan.STAGES[2:]]
+  seeds = [cell.seed for cell in final if cell.source == 'method']
+  assert seeds == sorted(seeds) and set(seeds) == {0, 1}
+  stages = [cell.stage for cell in final if cell.seed in (1, 3)]
+  assert stages == ['pretrain'] * 2 + ['evaluate'] * (len(stages) - 2)
+  assert [c.seed for c in final if c.method == 'untrained'] == [5, 5, 3, 3]
+
+
 def test_checkpoint_is_evaluated_by_its_protocols(config):
   config.checkpoints.lite = {
     'path': 'x', 'seeds': (0, 1), 'protocols': ('linear',)
