@@ -183,8 +183,10 @@ def get_config() -> ml_collections.ConfigDict:
   )
   # A:B, fixed before any result is seen; p is corrected for all of them.
   config.comparisons = tuple(
-    [f'{name}:untrained' for name in _METHODS]
-    + [f'{name}:imagenet_lite0' for name in _METHODS]
+    [f'{name}@centred:untrained' for name in _METHODS]
+    + [f'{name}@centred:imagenet_lite0' for name in _METHODS]
+    + [f'{name}@centred:{name}@off_centre' for name in _METHODS]
+    + [f'{name}@centred:{name}@resized' for name in _METHODS]
   )
   return config
 

@@ -148,8 +148,12 @@ def _others(config) -> None:
   for pair in config.comparisons:
     if len(pair.split(':')) != 2:
       raise ValueError(f'config.comparisons has {pair!r}; wanted A:B.')
-    for name in pair.split(':'):
-      _known(name, known, f'a part of {pair!r} in config.comparisons')
+    where = f'a part of {pair!r} in config.comparisons'
+    for side in pair.split(':'):
+      name, at, corpus = side.partition('@')
+      _known(name, config.methods if at else known, where)
+      if at:
+        _known(corpus, config.corpora, where)
   for name, entry in config.checkpoints.items():
     if encoder := entry.get('encoder', ''):
       where = f'config.checkpoints.{name}.encoder'

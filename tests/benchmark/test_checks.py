@@ -45,6 +45,8 @@ def test_small_benchmark_is_sound():
     ('protocols.knn.protocol', 'svm', "'svm'; wanted one of finetune, knn"),
     ('comparisons', ('simclr',), 'wanted A:B'),
     ('comparisons', ('simclr:dino',), "is 'dino'; wanted one of"),
+    ('comparisons', ('simclr@sea:byol',), "is 'sea'; wanted one of sky"),
+    ('comparisons', ('byol:pixels@sky',), "is 'pixels'; wanted one of"),
     ('baselines.simclr', {'baseline': 'random', 'seeds': (0,)}, 'both have'),
     ('baselines.pixels.sedes', (0,), "has no field 'sedes'"),
     ('methods.sim-clr', {}, "'sim-clr'; wanted letters, digits"),

@@ -241,6 +241,22 @@ def test_methods_of_other_pretraining_sets_are_not_compared(result):
   assert not family.differences
 
 
+def test_a_method_is_compared_on_two_pretraining_sets(result):
+  rows = data.rows(
+    [
+      *(result(corpus=corpus) for corpus in ('sky', 'sea', 'sand')),
+      result('untrained', encoder='', corpus=''),
+    ]
+  )
+  family = families.compare(
+    rows, [('simclr@sky', 'simclr@sea'), ('simclr@sea', 'untrained')]
+  )
+  assert [it.names for it in family.differences] == [
+    ('simclr, small, sky', 'simclr, small, sea'),
+    ('simclr, small, sea', 'untrained'),
+  ]
+
+
 def test_paper_stands_beside_linear_probes_on_mirabest_alone(result):
   (row, *others) = data.rows(
     [result(), result(protocol='knn'), result(label_set='frg')]

@@ -27,11 +27,12 @@ def compare(
 
   A pair is compared for each encoder and pretraining set that both have. A
   baseline stands for all pretraining sets; where there is one of its name
-  alone, for all encoders.
+  alone, for all encoders. 'method@corpus' is of that pretraining set alone, so
+  that one method on two of them is a pair too.
 
   Args:
     rows: of that label set and protocol.
-    pairs: of methods.
+    pairs: of methods, or of methods on pretraining sets.
 
   Raises:
     ValueError: two were scored on different sources.
@@ -57,11 +58,12 @@ def compare(
 
 
 def _matches(rows, first: str, second: str) -> list[tuple[str, str]]:
-  """Labels of the rows to compare, that differ in the method alone."""
+  """Labels of the rows to compare, that differ in nothing that is not told."""
   by_key = {row.key: row for row in rows}
 
-  def of(method: str, encoder: str, corpus: str) -> data.Row | None:
-    for place in ((encoder, corpus), (encoder, '')):
+  def of(side: str, encoder: str, corpus: str) -> data.Row | None:
+    method, _, own = side.partition('@')
+    for place in ((encoder, own or corpus), (encoder, '')):
       if (method, *place) in by_key:
         return by_key[(method, *place)]
     # Of one architecture alone, be it another: the encoder of a baseline.
@@ -70,7 +72,7 @@ def _matches(rows, first: str, second: str) -> list[tuple[str, str]]:
 
   found = []
   for method, *place in by_key:
-    if method in (first, second):
+    if method in (first.partition('@')[0], second.partition('@')[0]):
       a, b = of(first, *place), of(second, *place)
       if a and b:
         found.append((a.label, b.label))
