@@ -130,6 +130,21 @@ def _fields(config, wanted: tuple[str, ...], name: str) -> None:
       )
 
 
+def classes(chosen: selection.Selection) -> None:
+  """Refuses one class alone, before hours of encoding.
+
+  Raises:
+    ValueError: names the data set and the class.
+  """
+  names = chosen.label_names
+  if names is not None and len(names) < 2:
+    raise ValueError(
+      f'{chosen.directory}: one class alone, {names[0]!r}; '
+      'there is nothing to tell apart. Name a set with two or more, or more of '
+      'them in config.data.classes.'
+    )
+
+
 def fits(
   image_input: inputs.Input,
   dataset: pipeline.DataSet,
@@ -177,12 +192,6 @@ def examples(
     _warn_of_neighbours(config, train, test)
   _class_sizes(config, chosen, train)
   _label_counts(config, chosen, train)
-  if len(chosen.label_names) < 2:
-    raise ValueError(
-      f'{chosen.directory}: one class alone, {chosen.label_names[0]!r}; '
-      'there is nothing to tell apart. Name a set with two or more, or more of '
-      'them in config.data.classes.'
-    )
 
 
 def _class_sizes(config, chosen: selection.Selection, train) -> None:

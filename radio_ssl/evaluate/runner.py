@@ -56,6 +56,7 @@ def run(
   if pathlib.Path(output).is_file():
     raise ValueError(f'{output}: a file; wanted a folder for --output.')
   stored, chosen = _open(config)
+  checks.classes(chosen)
   frozen = None
   if checkpoint is not None:
     frozen = features.from_checkpoint(

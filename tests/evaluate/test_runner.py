@@ -262,7 +262,10 @@ def test_class_with_one_example_is_refused(config, write, make_rows, tmp_path):
   _refused(config, tmp_path / 'o', match, baseline='pixels')
 
 
-def test_set_of_one_class_is_refused(config, write, make_rows, tmp_path):
+def test_set_of_one_class_is_refused_before_it_is_read(
+  config, write, make_rows, tmp_path, monkeypatch
+):
+  monkeypatch.setattr(runner.features, 'tabulate', None)
   dataset = write(
     {'train': make_rows(12, first=0, classes=1)}, label_names=('one',)
   )
