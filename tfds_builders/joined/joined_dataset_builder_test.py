@@ -188,6 +188,20 @@ def test_a_source_of_two_sets_comes_once_as_the_first_has_it(
     assert len(joined(*sets, same_arcsec=apart)[0]) == count
 
 
+def test_a_set_is_compared_with_all_before_it_and_never_with_itself(
+  survey, write_dataset, joined
+):
+  rows = [_image('far', 60.0), _image('beside', 60.001)]
+  other = write_dataset({'train': rows}, name='other')
+  rows = [_image('r1', 11.0), _image('new', 61.0), _image('again', 60.0)]
+  third = write_dataset({'train': rows}, name='third')
+  rows, metadata = joined(
+    *(f'{folder}:train' for folder in (survey, other, third))
+  )
+  assert sorted(rows) == ['beside', 'far', 'new', 's0', 's1', 's2']
+  assert metadata['sets']['third']['duplicates'] == 2
+
+
 def test_what_is_left_out_hides_no_other_image(
   survey, write_dataset, joined, tmp_path
 ):
