@@ -146,9 +146,13 @@ def _inputs(folder: pathlib.Path) -> list[str]:
   if not report.exists():
     return []
   found = json.loads(report.read_text())
+  if 'sets' in found:
+    inputs = f'{len(found["sets"])} data sets, each with its fingerprint'
+  else:
+    inputs = f'{len(found["files"])} files, each with its SHA-256'
   return [
-    f'- from {len(found["files"])} files, each with its SHA-256 and what '
-    f'became of it in `{report.name}`: {found["summary"]}'
+    f'- from {inputs} and what became of it in `{report.name}`: '
+    f'{found["summary"]}'
   ]
 
 

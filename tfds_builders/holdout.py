@@ -73,8 +73,6 @@ def read(directory: pathlib.Path) -> list[Source]:
       f'{directory}: the data set has no labels, so that nothing in it is '
       'scored. Leave it out; keep it apart with --exclude when it is built.'
     )
-  info = json.loads((directory / 'dataset_info.json').read_text())
-  title = '/'.join(filter(None, (info['name'], info.get('configName'))))
   side_pix = max(dataset.geometry.height, dataset.geometry.width)
   found = []
   for split in dataset.num_examples:
@@ -82,7 +80,7 @@ def read(directory: pathlib.Path) -> list[Source]:
       size = float(record['source_size_arcsec'])
       found.append(
         Source(
-          data_set=title,
+          data_set=dataset.title,
           name=record['name'].decode(),
           ra_deg=float(record['ra_deg']),
           dec_deg=float(record['dec_deg']),

@@ -44,6 +44,12 @@ class DataSet:
     return tfds.builder_from_directory(self.directory)
 
   @property
+  def title(self) -> str:
+    """Its name and its config, if it has one: 'mirabest/fits'."""
+    info = self._builder.info
+    return '/'.join(filter(None, (info.name, info.config_name)))
+
+  @property
   def file_format(self) -> str:
     """'array_record' or 'tfrecord'."""
     return self._builder.info.file_format.value

@@ -35,7 +35,8 @@ def sheet(
     split: or a slice of one.
     num_images: at most; all where there are fewer.
     seed: of the draw.
-    interval: as for `noise.limits`; 8-bit pictures take their full range.
+    interval: as for `noise.limits`, with the rms that the record tells where
+      none can be measured; 8-bit pictures take their full range.
   """
   source = dataset.source(split)
   count = min(num_images, len(source))
@@ -63,6 +64,9 @@ def _draw(axes, record, label_names, interval: str) -> None:
   low, high = 0, 255
   if pixels.dtype != np.uint8:
     low, high = noise.limits(pixels, interval)
+    if low == high and record['rms_jy_beam'] > 0:
+      # Pictures without their noise, as floats: most pixels are alike.
+      low, high = _told_limits(record)
   axes.imshow(
     np.ma.masked_invalid(pixels),
     cmap=matplotlib.colormaps['gray'].with_extremes(bad='red'),
@@ -87,6 +91,11 @@ def _draw(axes, record, label_names, interval: str) -> None:
       (major, major), minor, major, angle=angle, color='cyan'
     )
     axes.add_patch(beam)
+
+
+def _told_limits(record) -> tuple[float, float]:
+  background, rms = record['background_jy_beam'], record['rms_jy_beam']
+  return float(background - rms), float(background + 30 * rms)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

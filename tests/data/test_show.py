@@ -62,6 +62,25 @@ def test_pictures_keep_their_range_and_need_no_beam(write_dataset):
   assert not any(axes.patches for axes in panels)
 
 
+def test_images_that_are_mostly_zero_are_shown_by_the_noise_they_tell(
+  write_dataset,
+):
+  known = {'background_jy_beam': 1.0, 'label': 0, 'ra_deg': 1.0, 'dec_deg': 0.0}
+  image = np.zeros((8, 8), np.float32)
+  image[3, 3] = 9
+  rows = [
+    examples.example(image, name=name, source_file='', rms_jy_beam=rms, **known)
+    for name, rms in (('told', 0.5), ('silent', np.nan))
+  ]
+  directory = write_dataset({'train': rows}, label_names=['a'])
+  _, panels = _sheet(directory, interval='sigma_clip')
+  limits = {
+    axes.get_title().split('\n')[1]: axes.images[0].get_clim()
+    for axes in panels
+  }
+  assert limits == {'told': (0.5, 16.0), 'silent': (0.0, 0.0)}
+
+
 def test_draw_is_seeded(write_dataset):
   directory = write_dataset({'train': list(_rows(9))}, label_names=['a', 'b'])
 

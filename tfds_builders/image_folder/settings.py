@@ -78,16 +78,25 @@ def shares(options: Settings) -> dict[str, float]:
   return {split: share for split, share in named if share}
 
 
+def check_name(name: str, builder: str) -> None:
+  """Refuses a name that no data set of this builder can have.
+
+  Raises:
+    ValueError: the name and what was wanted.
+  """
+  if not re.fullmatch(r'[a-z][a-z0-9_]*', name):
+    raise ValueError(f'name {name!r}: wanted lower-case letters, digits and _.')
+  if name in set(build.available()) - {builder}:
+    raise ValueError(f'name {name!r} is a builder. Choose another.')
+
+
 def check(options: Settings, name: str, builder: str) -> None:
   """Refuses values that no data set can have.
 
   Raises:
     ValueError: option, value and what was wanted.
   """
-  if not re.fullmatch(r'[a-z][a-z0-9_]*', name):
-    raise ValueError(f'name {name!r}: wanted lower-case letters, digits and _.')
-  if name in set(build.available()) - {builder}:
-    raise ValueError(f'name {name!r} is a builder. Choose another.')
+  check_name(name, builder)
   if options.size_pix is not None and options.size_pix < 8:
     raise ValueError(f'size_pix {options.size_pix}: wanted 8 or more.')
   for key in ('pixel_scale_arcsec', 'beam_arcsec', 'group_radius_arcsec'):

@@ -21,7 +21,7 @@ def _option(default: Any, help_: str, parse: Any = str) -> Any:
   return dataclasses.field(default=default, metadata=metadata)
 
 
-def _columns(text: str) -> tuple[tuple[str, str], ...]:
+def parse_columns(text: str) -> tuple[tuple[str, str], ...]:
   """Reads 'ra_deg=RA_OBS,label=CLASS'."""
   pairs = [item.partition('=') for item in text.split(',')]
   if not all(ours and theirs for ours, _, theirs in pairs):
@@ -45,7 +45,7 @@ class Options:
     None, 'cutouts: the sources; VOTable, FITS, ECSV or text: CSV, TSV, PyBDSF'
   )
   columns: tuple[tuple[str, str], ...] = _option(
-    (), "catalogue columns of unusual names: 'ra_deg=X,label=Y'", _columns
+    (), "catalogue columns of unusual names: 'ra_deg=X,label=Y'", parse_columns
   )
   labelled: bool = _option(
     False, 'cutouts: keep the label column of the catalogue as class'
@@ -56,7 +56,7 @@ class Options:
     'than 30 arcsec or half its size',
   )
   exclude_columns: tuple[tuple[str, str], ...] = _option(
-    (), 'as --columns, for the catalogue of --exclude', _columns
+    (), 'as --columns, for the catalogue of --exclude', parse_columns
   )
   size_pix: int = _option(150, 'side of the images in pixels', int)
   stride_pix: int | None = _option(

@@ -1,0 +1,1 @@
+"""One unlabelled data set of several that were built before."""
