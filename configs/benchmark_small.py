@@ -121,9 +121,9 @@ def get_config() -> ml_collections.ConfigDict:
   )
 
   held_out = {'holdout': 'holdout.csv', 'holdout_use': 'test'}
-  # {name: changes of the evaluation's `data`}, and its `field_arcsec`: one for
+  # {name: changes of the evaluation's `data`}, and its `fields_arcsec`: one for
   # all encoders, so that all see the same sky; of NVSS as many beams.
-  first = {'field_arcsec': 172.8}
+  first = {'fields_arcsec': (172.8,)}
   config.label_sets = ml_collections.ConfigDict(
     {
       'mirabest': {'name': 'mirabest', 'config': 'fits', **first, **held_out},
@@ -132,7 +132,7 @@ def get_config() -> ml_collections.ConfigDict:
       'fr_deep_nvss': {
         'name': 'fr_deep',
         'config': 'nvss',
-        'field_arcsec': 1440.0,
+        'fields_arcsec': (1440.0,),
       },
     }
   )

@@ -59,7 +59,7 @@ class Classifier:
     probe: of one problem.
     label_names: K of them.
     rotations: over which its features are means.
-    field_arcsec: that its encoder was shown; 0, the encoder's own.
+    fields_arcsec: that its encoder was shown; (), the encoder's own.
     which: encoder of the checkpoint.
     pretraining: meta of the encoder it was fitted to.
   """
@@ -67,7 +67,7 @@ class Classifier:
   probe: linear.Probe
   label_names: list[str]
   rotations: int
-  field_arcsec: float
+  fields_arcsec: tuple[float, ...]
   which: str | None
   pretraining: Mapping[str, Any]
 
@@ -92,7 +92,7 @@ def read_probe(path: str | pathlib.Path) -> Classifier:
       probe,
       list(result['label_names']),
       int(result['config']['rotations']),
-      float(result['config']['field_arcsec']),
+      tuple(map(float, result['config']['fields_arcsec'])),
       result['config']['which'] or None,
       result['pretraining'],
     )
@@ -134,10 +134,10 @@ def predict(
   """
   classifier = read_probe(probe)
   frozen = features.from_checkpoint(
-    checkpoint, classifier.which, field_arcsec=classifier.field_arcsec
+    checkpoint, classifier.which, fields_arcsec=classifier.fields_arcsec
   )
   _check_encoder(frozen, classifier, checkpoint, probe)
-  checks.fits(frozen.input, dataset, checkpoint)
+  checks.fits(frozen.inputs, dataset, checkpoint)
   found = features.extract(
     frozen, dataset, split, rotations=classifier.rotations, labelled=False
   )

@@ -366,7 +366,7 @@ class _Loop:
     frozen = features.FrozenEncoder(
       models.make_encoder(self._config.encoder),
       objectives.encoder_variables(state.params, state.model_state),
-      inputs.parse(self._config.input),
+      features.shown(self._config, ()),
       {},
     )
     score = online.accuracy(frozen, self._labelled, self._config.monitor)

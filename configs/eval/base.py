@@ -43,10 +43,12 @@ def get_config() -> ml_collections.ConfigDict:
 
   # 'online' or 'ema' encoder; '' takes the online one.
   config.which = ''
-  # Side of the central square that is shown, in place of the encoder's own; 0
+  # Side of the central square that is shown, in place of the encoder's own; ()
   # takes that. Of a survey with another beam the field of as many beams looks
   # alike: to an encoder that saw 172.8 arcsec of FIRST (32 beams) 1440 of NVSS.
-  config.field_arcsec = 0.0
+  # The features of several are set side by side, (172.8, 86.4): sources are of
+  # all sizes.
+  config.fields_arcsec = ()
   # Features are the mean over this many views: 1, 4 quarter turns, or 8 with
   # their mirror images: the sky has no up and no handedness.
   config.rotations = 4

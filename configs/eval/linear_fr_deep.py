@@ -27,5 +27,5 @@ def get_config(survey: str = 'first') -> ml_collections.ConfigDict:
   config.data.name = 'fr_deep'
   config.data.config = survey
   if survey == 'nvss':
-    config.field_arcsec = 1440.0
+    config.fields_arcsec = (1440.0,)
   return config

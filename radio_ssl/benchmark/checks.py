@@ -229,17 +229,17 @@ def _evaluation(config, cell: plan.Cell) -> None:
   checkpoint = baseline = None
   if cell.source == 'method':
     checkpoint = cell.pretraining
-    image_input = features.shown(
-      settings.pretraining(config, cell), run.field_arcsec
+    image_inputs = features.shown(
+      settings.pretraining(config, cell), run.fields_arcsec
     )
   elif cell.source == 'checkpoint':
     checkpoint = config.checkpoints[cell.method].path
     # Found to be whole, and an encoder.
-    image_input = features.from_checkpoint(
-      checkpoint, run.which or None, field_arcsec=run.field_arcsec
-    ).input
+    image_inputs = features.from_checkpoint(
+      checkpoint, run.which or None, fields_arcsec=run.fields_arcsec
+    ).inputs
   else:
     baseline = config.baselines[cell.method].baseline
-    image_input = features.shown(run, run.field_arcsec)
+    image_inputs = features.shown(run, run.fields_arcsec)
   checks.settings(run, checkpoint, baseline)
-  checks.fits(image_input, sources.opened(run.data), checkpoint or baseline)
+  checks.fits(image_inputs, sources.opened(run.data), checkpoint or baseline)

@@ -60,7 +60,7 @@ def evaluation(config, cell: plan.Cell) -> ml_collections.ConfigDict:
   run = config.protocols[cell.protocol].copy_and_resolve_references()
   where = f'config.label_sets.{cell.label_set}'
   label_set = dict(config.label_sets[cell.label_set])
-  run.field_arcsec = label_set.pop('field_arcsec', run.field_arcsec)
+  run.fields_arcsec = label_set.pop('fields_arcsec', run.fields_arcsec)
   override(run.data, label_set, where)
   if cell.stage == 'search':
     run.data.test = ''

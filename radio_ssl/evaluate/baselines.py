@@ -27,13 +27,13 @@ def untrained(
 ) -> tuple[features.FrozenEncoder, Facts]:
   """An encoder of the checkpoint's or else the config's shape; its facts."""
   source = checkpoint_meta['config'] if checkpoint_meta else config
-  image_input = features.shown(source, config.field_arcsec)
+  image_inputs = features.shown(source, config.fields_arcsec)
   facts = {
     'encoder': dict(source['encoder']),
-    'input': dataclasses.asdict(image_input),
+    'inputs': [dataclasses.asdict(it) for it in image_inputs],
     'seed': config.seed,
   }
-  frozen = features.untrained(facts['encoder'], image_input, seed=config.seed)
+  frozen = features.untrained(facts['encoder'], image_inputs, seed=config.seed)
   return frozen, facts
 
 
@@ -60,11 +60,15 @@ def pixels(config, dataset, splits, checkpoint_meta) -> tuple[Tables, Facts]:
   its cross-validated score has seen the held-out pixels in that way.
   """
   source = checkpoint_meta['config'] if checkpoint_meta else config
-  image_input = features.shown(source, config.field_arcsec)
+  image_inputs = features.shown(source, config.fields_arcsec)
 
   def flat(batch):
-    images = inputs.prepare(batch, image_input, dataset.geometry)
-    return images[..., 0].reshape(len(images), -1)
+    images = [
+      inputs.prepare(batch, it, dataset.geometry) for it in image_inputs
+    ]
+    return np.concatenate(
+      [its[..., 0].reshape(len(its), -1) for its in images], axis=1
+    )
 
   tables = {
     split: features.tabulate(dataset, split, flat, config.batch_size)
@@ -84,7 +88,7 @@ def pixels(config, dataset, splits, checkpoint_meta) -> tuple[Tables, Facts]:
   components = min(config.pixel_components, len(train) - 1, train.shape[1])
   pca = sklearn.decomposition.PCA(components, svd_solver='full').fit(train)
   facts = {
-    'input': dataclasses.asdict(image_input),
+    'inputs': [dataclasses.asdict(it) for it in image_inputs],
     'components': components,
     'explained_variance': float(pca.explained_variance_ratio_.sum()),
   }

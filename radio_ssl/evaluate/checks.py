@@ -3,7 +3,7 @@
 import logging
 import math
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -22,7 +22,7 @@ _LOG = logging.getLogger(__name__)
 
 _ENCODERS = ('', 'online', 'ema')
 _FIELDS = (
-  'protocol', 'data', 'which', 'field_arcsec', 'rotations', 'num_folds',
+  'protocol', 'data', 'which', 'fields_arcsec', 'rotations', 'num_folds',
   'group_radius_arcsec', 'label_counts', 'label_draws', 'num_bootstrap',
   'seed', 'batch_size', 'pixel_components', 'encoder', 'input', 'training'
 )  # fmt: skip
@@ -60,7 +60,6 @@ def settings(config, checkpoint, baseline: str | None) -> None:
         f'wanted {" or ".join(map(repr, allowed))}.'
       )
   for name, least in (
-    ('field_arcsec', 0),
     ('num_folds', 2),
     ('batch_size', 1),
     ('num_bootstrap', 1),
@@ -70,6 +69,11 @@ def settings(config, checkpoint, baseline: str | None) -> None:
       raise ValueError(
         f'config.{name} is {config[name]}; wanted {least} or more.'
       )
+  if any(not field > 0 for field in config.fields_arcsec):
+    raise ValueError(
+      f'config.fields_arcsec is {tuple(config.fields_arcsec)}; wanted numbers '
+      "above 0, or () for the encoder's own field."
+    )
   if config.data.train == config.data.test:
     raise ValueError(
       f'config.data.train and config.data.test are both {config.data.test!r}.'
@@ -96,6 +100,12 @@ def _protocol(config, baseline: str | None) -> None:
       f'The protocol {config.protocol!r} teaches on images; the baseline '
       f'{baseline!r} has none. Take the protocol linear, or the baseline '
       'random (with finetune: training from scratch).'
+    )
+  if len(config.fields_arcsec) > 1:
+    raise ValueError(
+      f'config.fields_arcsec is {tuple(config.fields_arcsec)}; the protocol '
+      f'{config.protocol!r} shows the encoder one field: wanted one, or () for '
+      "the encoder's own."
     )
   if config.label_counts:
     raise ValueError(
@@ -146,7 +156,7 @@ def classes(chosen: selection.Selection) -> None:
 
 
 def fits(
-  image_input: inputs.Input,
+  image_inputs: Sequence[inputs.Input],
   dataset: pipeline.DataSet,
   checkpoint: str | pathlib.Path,
 ) -> None:
@@ -156,13 +166,14 @@ def fits(
     ValueError: names the data set, the checkpoint and the field.
   """
   try:
-    inputs.validate(image_input, dataset.geometry)
+    for image_input in image_inputs:
+      inputs.validate(image_input, dataset.geometry)
   except ValueError as error:
     raise ValueError(
       f'{dataset.directory}: its images do not fit the input that {checkpoint} '
       f'was trained on: {error} That input is fixed but for '
-      'config.field_arcsec: build the labelled set to fit it, or pretrain with '
-      'another.'
+      'config.fields_arcsec: build the labelled set to fit it, or pretrain '
+      'with another.'
     ) from error
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -60,7 +60,8 @@ class FrozenEncoder:
   Attributes:
     encoder: the Linen module.
     variables: {'params': ..., 'batch_stats': ...}.
-    input: how images are scaled before it.
+    inputs: how images are scaled before it; where there are several, they
+      differ in the field, and the features of all are set side by side.
     meta: of the checkpoint it comes from; {} for an untrained one.
     footprints: of the images it was trained on, as `exports.write` takes them,
       where they come with it; None where the data set is to be asked.
@@ -68,9 +69,14 @@ class FrozenEncoder:
 
   encoder: nn.Module
   variables: Mapping[str, Any]
-  input: inputs.Input
+  inputs: tuple[inputs.Input, ...]
   meta: Mapping[str, Any]
   footprints: Mapping[str, np.ndarray] | None = None
+
+  @property
+  def input(self) -> inputs.Input:
+    """The first; size and channels are those of all."""
+    return self.inputs[0]
 
   def __call__(self, images: jax.Array) -> jax.Array:
     """Features [B, D] of images [B, H, W, C] in [0, 1], of `inputs.prepare`."""
@@ -101,14 +107,14 @@ def from_checkpoint(
   path: str | pathlib.Path,
   which: str | None = None,
   *,
-  field_arcsec: float = 0.0,
+  fields_arcsec: Sequence[float] = (),
 ) -> FrozenEncoder:
   """Rebuilds an encoder from what is stored with its checkpoint.
 
   Args:
     path: as for `checkpoints.read`, or a folder of `exports.write`.
     which: 'online' | 'ema'; None takes the online one. An export has one alone.
-    field_arcsec: that it is shown in place of its own; 0 takes its own.
+    fields_arcsec: that it is shown in place of its own; () takes its own.
 
   Raises:
     ValueError: no or a damaged checkpoint, or no such encoder in it.
@@ -127,27 +133,30 @@ def from_checkpoint(
     )
   try:
     encoder = models.make_encoder(meta['config']['encoder'])
-    image_input = shown(meta['config'], field_arcsec)
+    image_inputs = shown(meta['config'], fields_arcsec)
   except (KeyError, TypeError, ValueError) as error:
     raise ValueError(
       f'{path}: the stored config is of another version of radio_ssl '
       f'({meta.get("package_version")}): {error}.'
     ) from error
-  if found := trees.difference(shapes(encoder, image_input), variables):
+  if found := trees.difference(shapes(encoder, image_inputs[0]), variables):
     raise ValueError(
       f'{path}: its arrays are not those of the encoder that its own meta.json '
       f'names: {found}. The two come from different runs: restore both from a '
       'copy.'
     )
-  return FrozenEncoder(encoder, variables, image_input, meta, sky)
+  return FrozenEncoder(encoder, variables, image_inputs, meta, sky)
 
 
-def shown(config: Mapping[str, Any], field_arcsec: float) -> inputs.Input:
-  """A config's input, with another field unless that is 0."""
+def shown(
+  config: Mapping[str, Any], fields_arcsec: Sequence[float]
+) -> tuple[inputs.Input, ...]:
+  """A config's input, once for each of the fields; () leaves it its own."""
   image_input = inputs.parse(config['input'])
-  if not field_arcsec:
-    return image_input
-  return dataclasses.replace(image_input, field_arcsec=field_arcsec)
+  return tuple(
+    dataclasses.replace(image_input, field_arcsec=field)
+    for field in fields_arcsec or (image_input.field_arcsec,)
+  )
 
 
 def blank(image_input: inputs.Input) -> jax.Array:
@@ -163,14 +172,17 @@ def shapes(encoder: nn.Module, image_input: inputs.Input):
 
 
 def untrained(
-  encoder_config: Mapping[str, Any], image_input: inputs.Input, *, seed: int
+  encoder_config: Mapping[str, Any],
+  image_inputs: tuple[inputs.Input, ...],
+  *,
+  seed: int,
 ) -> FrozenEncoder:
   """An encoder as it is before the first step."""
   encoder = models.make_encoder(encoder_config)
   variables = jax.jit(functools.partial(encoder.init, train=False))(
-    jax.random.key(seed), blank(image_input)
+    jax.random.key(seed), blank(image_inputs[0])
   )
-  return FrozenEncoder(encoder, variables, image_input, {})
+  return FrozenEncoder(encoder, variables, image_inputs, {})
 
 
 def extract(
@@ -183,6 +195,8 @@ def extract(
   labelled: bool = True,
 ) -> Table:
   """Features of every image of a split, in the order of the records.
+
+  Those of each field of the encoder's inputs follow those of the one before.
 
   Args:
     frozen: the encoder.
@@ -201,7 +215,7 @@ def extract(
     # Sent once, not with every batch.
     jax.device_put(frozen.variables, jax.local_devices()[0]),
     encoder=frozen.encoder,
-    image_input=frozen.input,
+    image_inputs=frozen.inputs,
     geometry=dataset.geometry,
     rotations=rotations,
   )
@@ -210,17 +224,20 @@ def extract(
 
 # At module level, so that the online monitor compiles it once.
 @functools.partial(
-  jax.jit, static_argnames=('encoder', 'image_input', 'geometry', 'rotations')
+  jax.jit, static_argnames=('encoder', 'image_inputs', 'geometry', 'rotations')
 )
-def _encode(variables, batch, *, encoder, image_input, geometry, rotations):
-  images = inputs.prepare(batch, image_input, geometry)
-  pooled = []
-  for k in range(rotations):
-    turned = jnp.rot90(images, k, axes=(1, 2))
-    if k >= 4:
-      turned = jnp.flip(turned, axis=2)
-    pooled.append(encoder.apply(variables, turned, train=False).pooled)
-  return sum(pooled) / rotations
+def _encode(variables, batch, *, encoder, image_inputs, geometry, rotations):
+  found = []
+  for image_input in image_inputs:
+    images = inputs.prepare(batch, image_input, geometry)
+    pooled = []
+    for k in range(rotations):
+      turned = jnp.rot90(images, k, axes=(1, 2))
+      if k >= 4:
+        turned = jnp.flip(turned, axis=2)
+      pooled.append(encoder.apply(variables, turned, train=False).pooled)
+    found.append(sum(pooled) / rotations)
+  return jnp.concatenate(found, axis=1)
 
 
 def nothing(batch: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -60,9 +60,9 @@ def run(
   frozen = None
   if checkpoint is not None:
     frozen = features.from_checkpoint(
-      checkpoint, config.which or None, field_arcsec=config.field_arcsec
+      checkpoint, config.which or None, fields_arcsec=config.fields_arcsec
     )
-    checks.fits(frozen.input, chosen, checkpoint)
+    checks.fits(frozen.inputs, chosen, checkpoint)
   tables, facts, start = _tables(config, chosen, frozen, baseline)
   checks.examples(config, chosen, tables)
   result = {
@@ -172,7 +172,7 @@ def _tables(config, chosen: selection.Selection, frozen, baseline):
     }
   if baseline is not None:
     start, facts = baselines.untrained(config, meta)
-    checks.fits(start.input, chosen, 'config.input')
+    checks.fits(start.inputs, chosen, 'config.input')
     return tables, {'baseline': facts}, start
   seen = overlap.with_pretraining(
     tables, frozen.meta, chosen.held_out, frozen.footprints

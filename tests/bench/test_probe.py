@@ -83,7 +83,7 @@ def test_rows_are_views_of_the_images_with_their_labels(tmp_path):
   )
   image_input = inputs.Input(size_pix=16, field_arcsec=28.8)
   frozen = features.untrained(
-    {'name': 'resnet10', 'width': 1 / 16}, image_input, seed=0
+    {'name': 'resnet10', 'width': 1 / 16}, (image_input,), seed=0
   )
   dataset = pipeline.open_dataset(folder)
   x, labels = probe.views(frozen, dataset, 'train', 15)

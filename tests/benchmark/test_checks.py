@@ -75,8 +75,8 @@ def test_structure_that_is_wrong_is_refused_by_name(
     ('baselines.pixels.baseline', 'sea', 'pixels.*No baseline named'),
     ('methods.simclr.eval_after', {'a': 1}, 'eval_after is set; wanted none'),
     (
-      'label_sets.spots.field_arcsec',
-      90.0,
+      'label_sets.spots.fields_arcsec',
+      (90.0,),
       'wanted more than 0 and at most 72',
     ),
     (

@@ -124,9 +124,9 @@ def test_random_encoder_takes_architecture_and_input_of_the_checkpoint(
   asked = []
   untrained = features.untrained
 
-  def spy(encoder, image_input, *, seed):
-    asked.append((encoder, image_input, seed))
-    return untrained(encoder, image_input, seed=seed)
+  def spy(encoder, image_inputs, *, seed):
+    asked.append((encoder, *image_inputs, seed))
+    return untrained(encoder, image_inputs, seed=seed)
 
   monkeypatch.setattr(features, 'untrained', spy)
   meta = features.from_checkpoint(simclr_run).meta
@@ -141,4 +141,4 @@ def test_random_encoder_takes_architecture_and_input_of_the_checkpoint(
   assert [a[1].size_pix for a in asked] == [20, 16]
   assert [a[2] for a in asked] == [3, 3]
   assert facts['encoder'] == meta['config']['encoder']
-  assert facts['input'] == dataclasses.asdict(asked[1][1])
+  assert facts['inputs'] == [dataclasses.asdict(asked[1][1])]

@@ -20,7 +20,7 @@ _ENCODER = {'name': 'resnet10', 'width': 1 / 16}
 
 @pytest.fixture(scope='module')
 def frozen():
-  return features.untrained(_ENCODER, _INPUT, seed=0)
+  return features.untrained(_ENCODER, (_INPUT,), seed=0)
 
 
 def _by_name(table):
@@ -102,6 +102,25 @@ def test_turned_sky_has_the_same_features(
   np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
+def test_features_of_several_fields_stand_side_by_side(dataset):
+  fields = (36.0, 24.0)
+  several, *alone = (
+    features.extract(
+      features.untrained(
+        _ENCODER,
+        features.shown({'input': dataclasses.asdict(_INPUT)}, its),
+        seed=0,
+      ),
+      dataset,
+      'test',
+      rotations=4,
+    ).features
+    for its in (fields, fields[:1], fields[1:])
+  )
+  assert not np.allclose(*alone)
+  np.testing.assert_allclose(several, np.concatenate(alone, axis=1), rtol=1e-5)
+
+
 def test_checkpoint_is_rebuilt_from_its_json_alone(
   dataset, simclr_run, monkeypatch
 ):
@@ -112,7 +131,7 @@ def test_checkpoint_is_rebuilt_from_its_json_alone(
       'params': tree['params']['encoder'],
       'batch_stats': tree['model_state']['batch_stats']['encoder'],
     },
-    _INPUT,
+    (_INPUT,),
     {},
   )
   # Neither the run's config.json nor any module of configs/ has a part.
@@ -160,7 +179,7 @@ def test_input_field_of_a_later_version_is_refused(rewritten):
 
 def test_trained_encoder_differs_from_the_untrained_one(dataset, simclr_run):
   trained = features.from_checkpoint(simclr_run)
-  fresh = features.untrained(_ENCODER, _INPUT, seed=0)
+  fresh = features.untrained(_ENCODER, (_INPUT,), seed=0)
   a, b = (
     features.extract(f, dataset, 'test').features for f in (trained, fresh)
   )

@@ -22,7 +22,7 @@ def _monitor(validation='', holdout=''):
 @pytest.fixture(scope='module')
 def frozen():
   return features.untrained(
-    {'name': 'resnet10', 'width': 1 / 16}, _INPUT, seed=0
+    {'name': 'resnet10', 'width': 1 / 16}, (_INPUT,), seed=0
   )
 
 

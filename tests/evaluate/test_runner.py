@@ -312,15 +312,16 @@ def test_another_field_is_as_if_pretrained_with_it(
 ):
   del dataset
   own = runner.run(config, checkpoint=simclr_run, output=tmp_path / 'a')
-  config.field_arcsec = 36.0
+  config.fields_arcsec = (36.0,)
   same = runner.run(config, checkpoint=simclr_run, output=tmp_path / 'b')
   assert same['test'] == own['test']
-  config.field_arcsec = 40.5
+  config.fields_arcsec = (40.5,)
   wider = runner.run(config, checkpoint=simclr_run, output=tmp_path / 'c')
   assert wider['test']['predictions'] != own['test']['predictions']
   pixels = runner.run(config, baseline='pixels', output=tmp_path / 'd')
-  assert pixels['baseline']['input']['field_arcsec'] == 40.5
-  config.field_arcsec = 90.0
+  (shown,) = pixels['baseline']['inputs']
+  assert shown['field_arcsec'] == 40.5
+  config.fields_arcsec = (36.0, 90.0)
   with pytest.raises(ValueError, match='wanted more than 0 and at most 72'):
     runner.run(config, checkpoint=simclr_run, output=tmp_path / 'e')
 

@@ -9,7 +9,6 @@ import pytest
 
 from configs import base
 from configs.eval import finetune_mirabest, linear_sgd_mirabest
-from radio_ssl.augment import inputs
 from radio_ssl.evaluate import (
   classifier,
   features,
@@ -39,7 +38,7 @@ def short(config):
 
 @pytest.fixture
 def start(config):
-  return features.untrained(config.encoder, inputs.parse(config.input), seed=0)
+  return features.untrained(config.encoder, features.shown(config, ()), seed=0)
 
 
 def _part(chosen):
@@ -232,6 +231,8 @@ def test_an_untrained_encoder_that_is_fine_tuned_is_called_scratch(
   [
     ({}, 'pixels', "baseline 'pixels' has none"),
     ({'label_counts': (1,)}, 'random', 'label curves are of the linear probe'),
+    ({'fields_arcsec': (36.0, 54.0)}, 'random', 'wanted one, or ()'),
+    ({'fields_arcsec': (0.0,)}, 'random', 'wanted numbers above 0'),
   ],
 )
 def test_what_images_cannot_do_is_refused(

@@ -110,7 +110,7 @@ def sources(row: data.Row, *, most: int, seed: int = 0) -> Sources:
   frozen = features.from_checkpoint(
     result.run,
     config['which'] or None,
-    field_arcsec=config.get('field_arcsec', 0.0),
+    fields_arcsec=config['fields_arcsec'],
   )
   chosen = _selection(stored)
   rows = [(s, i) for s, its in chosen.rows.items() for i in range(len(its))]
