@@ -45,7 +45,10 @@ class Options:
     None, 'cutouts: the sources; VOTable, FITS, ECSV or text: CSV, TSV, PyBDSF'
   )
   columns: tuple[tuple[str, str], ...] = _option(
-    (), "catalogue columns of unusual names: 'ra_deg=X,label=Y'", _columns
+    (),
+    "catalogue columns of unusual names: 'ra_deg=X,label=Y'; with their unit, "
+    "'source_size_arcsec=LAS[deg]'; 'frame=galactic', fk4 or fk5 of positions",
+    _columns,
   )
   labelled: bool = _option(
     False, 'cutouts: keep the label column of the catalogue as class'
