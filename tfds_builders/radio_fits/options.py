@@ -1,13 +1,13 @@
 """What shapes the data; the flags of the builder."""
 
 import dataclasses
-import glob
 import hashlib
 import json
 import pathlib
 import re
 from typing import Any
 
+from radio_ssl.data import places
 from tfds_builders import build
 from tfds_builders.radio_fits import prepare, shapes
 
@@ -38,7 +38,7 @@ class Options:
   """What shapes the data; each field is a flag of `tfds_builders.build`."""
 
   images: str | None = _option(
-    None, "the FITS files, a pattern in quotes: 'dir/**/*.fits*'"
+    None, "the FITS files: a folder, or a pattern in quotes: 'dir/**/*.fits*'"
   )
   name: str = _option('radio_fits', 'what the data set is to be called')
   catalogue: str | None = _option(
@@ -197,9 +197,7 @@ class Options:
 
   def paths(self) -> list[pathlib.Path]:
     """The files that `images` stands for, companions among them."""
-    return sorted(
-      map(pathlib.Path, glob.glob(self.images or '', recursive=True))
-    )
+    return places.fits_files(self.images or '')
 
   def record(self) -> dict[str, Any]:
     """All values; of catalogues the content, of images name and ends."""
