@@ -4,6 +4,7 @@ README.md with counts, sky, command, commit and hashes; `sheet.png`, images
 drawn by chance; `sky.png`, where they lie.
 """
 
+import collections
 import datetime
 import json
 import pathlib
@@ -16,8 +17,10 @@ import numpy as np
 
 import radio_ssl
 from radio_ssl.data import examples, manifest, pipeline, provenance, show
+from tfds_builders import download
 
 _IMAGES = 48
+_LISTED = 100
 _UNKNOWN = 'not stated: ask the survey'
 
 
@@ -57,7 +60,7 @@ def write(
     '',
     f'- options, with the SHA-256 of what they name: `metadata.json`; of every '
     f'file of this folder: `{manifest.NAME}`',
-    *_inputs(folder),
+    *_inputs(folder, metadata),
     '',
     '![images drawn by chance](sheet.png)',
     '![where they lie on the sky](sky.png)',
@@ -141,15 +144,42 @@ def _or_varies(value: float | None) -> str:
   return 'varying' if value is None else f'{value:g}'
 
 
-def _inputs(folder: pathlib.Path) -> list[str]:
+def _inputs(folder: pathlib.Path, metadata: dict[str, Any]) -> list[str]:
+  """What it was made of, and what was given or left out."""
+  files = metadata.get(download.INPUTS, {})
+  lines = [f'- from {len(files)} files, SHA-256 of each:'] if files else []
+  lines += _listed([f'`{name}` {sha}' for name, sha in files.items()])
   report = folder / 'ingest_report.json'
   if not report.exists():
-    return []
+    return lines
   found = json.loads(report.read_text())
-  return [
+  lines.append(
     f'- from {len(found["files"])} files, each with its SHA-256 and what '
     f'became of it in `{report.name}`: {found["summary"]}'
+  )
+  overrides = collections.Counter(
+    f'{key} {value}'
+    for file in found['files'].values()
+    for key, value in file.get('overrides', {}).items()
+  )
+  if overrides:
+    given = ', '.join(f'{what} (of {n})' for what, n in overrides.items())
+    lines.append(f'- given, not read from the files: {given}')
+  rejected = [
+    f'`{name}` ({file["kind"]}): {file["reason"]}'
+    for name, file in found['files'].items()
+    if file.get('status') == 'rejected'
   ]
+  if rejected:
+    lines += [f'- {len(rejected)} files rejected:', *_listed(rejected)]
+  return lines
+
+
+def _listed(items: Sequence[str]) -> list[str]:
+  lines = [f'  - {item}' for item in items[:_LISTED]]
+  if len(items) > _LISTED:
+    lines.append(f'  - ... and {len(items) - _LISTED} more: see the JSON file')
+  return lines
 
 
 def _map(sky: dict[str, np.ndarray]) -> matplotlib.figure.Figure:

@@ -56,7 +56,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
   ]
   MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
     Without a network: put FIRST_PNG_dataset.tar.gz or NVSS_PNG_dataset.tar.gz
-    ({_FOLDER}) into MANUAL_DIR/frdeep/.
+    ({_FOLDER}) into MANUAL_DIR or MANUAL_DIR/frdeep/.
     """
 
   def _info(self) -> tfds.core.DatasetInfo:
@@ -78,9 +78,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager):
     name = self.builder_config.file
-    pictures = batches.read(
-      download.fetch(dl_manager, _FOLDER + name, f'frdeep/{name}')
-    )
+    pictures = batches.read(download.fetch(self, dl_manager, _FOLDER + name))
     found = collections.Counter((p.split, p.label) for p in pictures)
     counts = {
       split: tuple(found[split, label] for label in batches.CLASSES)

@@ -79,9 +79,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
   ]
   MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
     Without a network: put the zips of HDF5 files ({_RECORD})
-    into MANUAL_DIR/griese/ and, for the config `clean`,
+    into MANUAL_DIR or MANUAL_DIR/griese/ and, for the config `clean`,
     MiraBest_F_batches.tar.gz ({batches.URL})
-    into MANUAL_DIR/mirabest/.
+    into MANUAL_DIR or MANUAL_DIR/mirabest/.
     """
 
   def _info(self) -> tfds.core.DatasetInfo:
@@ -104,13 +104,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       picture
       for name in self.builder_config.files
       for picture in pictures.read(
-        download.fetch(dl_manager, _RECORD + name, f'griese/{name}')
+        download.fetch(self, dl_manager, _RECORD + name)
       )
     ]
     if self.builder_config.name == 'clean':
-      sources = batches.read(
-        download.fetch(dl_manager, batches.URL, batches.ARCHIVE)
-      )
+      sources = batches.read(download.fetch(self, dl_manager, batches.URL))
       held_out = [s for s in sources if s.split == 'test']
       members = clean.split(members, held_out)
     self._check_counts(members)
