@@ -49,7 +49,7 @@ def write(
   figure.savefig(folder / 'sheet.png', dpi=110)
   _map(sky).savefig(folder / 'sky.png', dpi=110)
   lines = [
-    f'# {"/".join(folder.parts[-3:])}',
+    f'# {_name(folder)}',
     '',
     *_facts(dataset, metadata, sky),
     f'- licence of the images: {licence or _UNKNOWN}',
@@ -72,6 +72,18 @@ def write(
     about.strip(),
   ]
   (folder / 'README.md').write_text('\n'.join(lines) + '\n')
+
+
+def _name(folder: pathlib.Path) -> str:
+  info = json.loads((folder / 'dataset_info.json').read_text())
+  parts = (info.get(key) for key in ('name', 'configName', 'version'))
+  return '/'.join(filter(None, parts))
+
+
+def _survey(metadata: dict[str, Any]) -> str:
+  """As the builder, the user or the files of `radio_json` name it."""
+  stated = metadata.get('survey') or metadata.get('options', {}).get('survey')
+  return stated or ', '.join(metadata.get('surveys', {})) or 'not stated'
 
 
 def _how_to_open(dataset: pipeline.DataSet, split: str) -> list[str]:
@@ -108,6 +120,7 @@ def _facts(
     f'{n} {split}' for split, n in dataset.num_examples.items()
   )
   lines = [
+    f'- survey: {_survey(metadata)}',
     f'- images: {counts}',
     f'- each {geometry.height} x {geometry.width} pixels of '
     f'{_or_varies(geometry.pixel_scale_arcsec)} arcsec, '

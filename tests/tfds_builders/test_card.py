@@ -86,6 +86,22 @@ def test_overlap_that_nobody_can_know_is_told(tmp_path, placed):
   assert 'not stated: ask the survey' in told
 
 
+@pytest.mark.parametrize(
+  ('metadata', 'wanted'),
+  [
+    ({}, 'not stated'),
+    ({'survey': 'FIRST'}, 'FIRST'),
+    ({'options': {'survey': 'EMU'}}, 'EMU'),
+    ({'surveys': {'LoTSS': 2, 'RACS': 1}}, 'LoTSS, RACS'),
+  ],
+)
+def test_survey_and_name_of_the_set_are_told(tmp_path, metadata, wanted):
+  told = _card(_dataset(tmp_path / 'elsewhere', **metadata)).splitlines()
+  assert f'- survey: {wanted}' in told
+  # It has no config, and the folder above is none of it.
+  assert told[0] == '# small/1.0.0'
+
+
 def test_inputs_are_those_of_the_report(tmp_path):
   dataset = _dataset(tmp_path)
   report = {'files': {'a.fits': {}, 'b.fits': {}}, 'summary': '5 examples.'}

@@ -93,6 +93,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         label_names=pictures.CLASSES,
       ),
       metadata=tfds.core.MetadataDict(
+        survey=first_survey.NAME,
         pixel_scale_arcsec=first_survey.PIXEL_SCALE_ARCSEC,
         # It depends on the declination: see `first_survey`.
         beam_major_arcsec=None,

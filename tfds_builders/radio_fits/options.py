@@ -41,6 +41,9 @@ class Options:
     None, "the FITS files: a folder, or a pattern in quotes: 'dir/**/*.fits*'"
   )
   name: str = _option('radio_fits', 'what the data set is to be called')
+  survey: str | None = _option(
+    None, "name of the survey, for the data card: 'EMU pilot, 944 MHz'"
+  )
   catalogue: str | None = _option(
     None, 'cutouts: the sources; VOTable, FITS, ECSV or text: CSV, TSV, PyBDSF'
   )
@@ -205,7 +208,11 @@ class Options:
     for key in ('workers', 'beam_runner', 'beam_options'):
       del values[key]  # The data are the same.
     # What sets from before there was a choice have.
-    for key, default in (('dtype', 'float32'), ('stokes', None)):
+    for key, default in (
+      ('dtype', 'float32'),
+      ('stokes', None),
+      ('survey', None),
+    ):
       if values[key] == default:
         del values[key]
     for key in ('images', 'catalogue', 'exclude'):
