@@ -4,6 +4,7 @@ README.md with counts, sky, command, commit and hashes; `sheet.png`, images
 drawn by chance; `sky.png`, where they lie.
 """
 
+import collections
 import datetime
 import json
 import pathlib
@@ -16,8 +17,10 @@ import numpy as np
 
 import radio_ssl
 from radio_ssl.data import examples, manifest, pipeline, provenance, show
+from tfds_builders import download
 
 _IMAGES = 48
+_LISTED = 100
 _UNKNOWN = 'not stated: ask the survey'
 
 
@@ -46,7 +49,7 @@ def write(
   figure.savefig(folder / 'sheet.png', dpi=110)
   _map(sky).savefig(folder / 'sky.png', dpi=110)
   lines = [
-    f'# {"/".join(folder.parts[-3:])}',
+    f'# {_name(folder)}',
     '',
     *_facts(dataset, metadata, sky),
     f'- licence of the images: {licence or _UNKNOWN}',
@@ -57,7 +60,7 @@ def write(
     '',
     f'- options, with the SHA-256 of what they name: `metadata.json`; of every '
     f'file of this folder: `{manifest.NAME}`',
-    *_inputs(folder),
+    *_inputs(folder, metadata),
     '',
     '![images drawn by chance](sheet.png)',
     '![where they lie on the sky](sky.png)',
@@ -69,6 +72,18 @@ def write(
     about.strip(),
   ]
   (folder / 'README.md').write_text('\n'.join(lines) + '\n')
+
+
+def _name(folder: pathlib.Path) -> str:
+  info = json.loads((folder / 'dataset_info.json').read_text())
+  parts = (info.get(key) for key in ('name', 'configName', 'version'))
+  return '/'.join(filter(None, parts))
+
+
+def _survey(metadata: dict[str, Any]) -> str:
+  """As the builder, the user or the files of `radio_json` name it."""
+  stated = metadata.get('survey') or metadata.get('options', {}).get('survey')
+  return stated or ', '.join(metadata.get('surveys', {})) or 'not stated'
 
 
 def _how_to_open(dataset: pipeline.DataSet, split: str) -> list[str]:
@@ -105,6 +120,7 @@ def _facts(
     f'{n} {split}' for split, n in dataset.num_examples.items()
   )
   lines = [
+    f'- survey: {_survey(metadata)}',
     f'- images: {counts}',
     f'- each {geometry.height} x {geometry.width} pixels of '
     f'{_or_varies(geometry.pixel_scale_arcsec)} arcsec, '
@@ -141,19 +157,46 @@ def _or_varies(value: float | None) -> str:
   return 'varying' if value is None else f'{value:g}'
 
 
-def _inputs(folder: pathlib.Path) -> list[str]:
+def _inputs(folder: pathlib.Path, metadata: dict[str, Any]) -> list[str]:
+  """What it was made of, and what was given or left out."""
+  sums = metadata.get(download.INPUTS, {})
+  lines = [f'- from {len(sums)} files, SHA-256 of each:'] if sums else []
+  lines += _listed([f'`{name}` {sha}' for name, sha in sums.items()])
   report = folder / 'ingest_report.json'
   if not report.exists():
-    return []
+    return lines
   found = json.loads(report.read_text())
+  files = found.get('files', {})
+  inputs = f'{len(files)} files, each with its SHA-256'
   if 'sets' in found:
     inputs = f'{len(found["sets"])} data sets, each with its fingerprint'
-  else:
-    inputs = f'{len(found["files"])} files, each with its SHA-256'
-  return [
+  lines.append(
     f'- from {inputs} and what became of it in `{report.name}`: '
     f'{found["summary"]}'
+  )
+  overrides = collections.Counter(
+    f'{key} {value}'
+    for file in files.values()
+    for key, value in file.get('overrides', {}).items()
+  )
+  if overrides:
+    given = ', '.join(f'{what} (of {n})' for what, n in overrides.items())
+    lines.append(f'- given, not read from the files: {given}')
+  rejected = [
+    f'`{name}` ({file["kind"]}): {file["reason"]}'
+    for name, file in files.items()
+    if file.get('status') == 'rejected'
   ]
+  if rejected:
+    lines += [f'- {len(rejected)} files rejected:', *_listed(rejected)]
+  return lines
+
+
+def _listed(items: Sequence[str]) -> list[str]:
+  lines = [f'  - {item}' for item in items[:_LISTED]]
+  if len(items) > _LISTED:
+    lines.append(f'  - ... and {len(items) - _LISTED} more: see the JSON file')
+  return lines
 
 
 def _map(sky: dict[str, np.ndarray]) -> matplotlib.figure.Figure:

@@ -5,6 +5,7 @@ Becker, White & Helfand 1995, https://doi.org/10.1086/176166.
 
 from radio_ssl.data import fits
 
+NAME = 'VLA FIRST, 1.4 GHz'
 PIXEL_SCALE_ARCSEC = 1.8
 
 

@@ -4,7 +4,6 @@ Each is compared with the FITS file that it was cut from, at the pixels where
 that file's own WCS puts its position, pixel scale and rotation.
 """
 
-import glob
 import json
 import pathlib
 import warnings
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from radio_ssl.data import cutouts, fits, pipeline, resample, windows
+from radio_ssl.data import cutouts, fits, pipeline, places, resample, windows
 
 # A shift by one pixel of noise on a beam of three pixels gives 0.86.
 _ALIKE = 0.95
@@ -30,12 +29,12 @@ def problems(dataset: pipeline.DataSet, pattern: str) -> Iterator[str]:
 
   Args:
     dataset: with positions, made of FITS images.
-    pattern: of the images' paths.
+    pattern: of the images' paths (`places.fits_files`).
 
   Raises:
     ValueError: no file, or images that were smoothed on the way.
   """
-  paths = sorted(map(pathlib.Path, glob.glob(pattern, recursive=True)))
+  paths = places.fits_files(pattern)
   if not paths:
     raise ValueError(f'{pattern}: no such files. Correct --images.')
   metadata = json.loads((dataset.directory / 'metadata.json').read_text())

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import pathlib
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -26,6 +27,15 @@ _NAMES = {
   'label': 'label class morphology type',
   'name': 'name source_name source_id component_name id source island_id',
 }
+# Frames of positions that no column declares: names of longitude and latitude
+# that tell them.
+_FRAMES = {
+  'galactic': ('glon _glon l', 'glat _glat b'),
+  'fk4': ('rab1950 _rab1950', 'deb1950 _deb1950'),
+  'fk5': ('', ''),
+  'icrs': ('', ''),
+}
+_WITH_UNIT = re.compile(r'(.+)\[(.+)\]')
 _WRITTEN = ('name', 'ra_deg', 'dec_deg', 'source_size_arcsec', 'redshift')
 _UNITS = {
   'ra_deg': u.deg,
@@ -93,11 +103,14 @@ def read(
   Columns are converted from the unit they declare; without one, positions are
   degrees (or sexagesimal text, RA in hours), sizes arcsec, fluxes Jy. Positions
   of a VOTable are converted from the coordinate system (COOSYS) it declares;
-  all others are ICRS. Text is stripped.
+  GLON and GLAT are Galactic, RAB1950 and DEB1950 are FK4; all others are ICRS.
+  Text is stripped.
 
   Args:
     path: as `tables.read` takes it.
-    columns: our name -> the file's, for columns not found by their usual names.
+    columns: our name -> the file's, for columns not found by their usual names;
+      'NAME[unit]' tells their unit too, and 'frame' -> 'galactic', 'fk4', 'fk5'
+      or 'icrs' that of the positions.
     flag: of the command line that gives `columns`, for messages.
 
   Raises:
@@ -105,7 +118,10 @@ def read(
   """
   path = pathlib.Path(path)
   table = _table(path)
-  found = _columns(path, table, columns or {}, flag)
+  given = dict(columns or {})
+  frame = _frame(path, given.pop('frame', None), flag)
+  found = _columns(path, table, given, flag)
+  frame = found.pop('frame', None) if frame is None else frame
   if not len(table):
     raise CatalogueError(f'{path}: no rows. Wanted one source or more.')
   values = {
@@ -114,7 +130,7 @@ def read(
   }
   size = values['source_size_arcsec']
   size[~np.isfinite(size) | (size < 0)] = np.nan
-  values['ra_deg'], values['dec_deg'] = _positions(path, table, found)
+  values['ra_deg'], values['dec_deg'] = _positions(path, table, found, frame)
   label = found.get('label')
   return Catalogue(
     path=path,
@@ -139,17 +155,26 @@ def _table(path: pathlib.Path) -> astropy.table.Table:
     ) from error
 
 
+def _frame(path: pathlib.Path, given: str | None, flag: str) -> str | None:
+  if given is not None and given.lower() not in _FRAMES:
+    raise CatalogueError(
+      f'{path}: no frame {given!r}; there are: {", ".join(_FRAMES)}. Correct '
+      f'{flag} frame=.'
+    )
+  return given and given.lower()
+
+
 def _columns(
   path: pathlib.Path,
   table: astropy.table.Table,
   given: Mapping[str, str],
   flag: str,
 ) -> dict[str, str]:
-  """Our column name -> the file's."""
+  """Our column name -> the file's; 'frame' -> that which their names tell."""
   if unknown := set(given) - set(_NAMES):
     raise CatalogueError(
       f'{path}: no column of ours is called {sorted(unknown)[0]!r}; there are: '
-      f'{", ".join(_NAMES)}.'
+      f'{", ".join(_NAMES)}, frame.'
     )
   if not table.colnames:
     raise CatalogueError(f'{path}: empty. Wanted a header line and sources.')
@@ -160,6 +185,10 @@ def _columns(
       if name in lower:
         found[key] = lower[name]
         break
+    if key in given and key not in found:
+      found |= _with_unit(path, table, key, given[key], lower)
+  if not {'ra_deg', 'dec_deg'} & {*given, *found}:
+    found |= _of_other_frames(lower)
   for key in {'ra_deg', 'dec_deg', *given} - set(found):
     raise CatalogueError(
       f'{path}: no column {given.get(key, key)!r} among '
@@ -167,6 +196,39 @@ def _columns(
       f'({flag} {key}=NAME).'
     )
   return found
+
+
+def _with_unit(
+  path: pathlib.Path,
+  table: astropy.table.Table,
+  key: str,
+  given: str,
+  lower: Mapping[str, str],
+) -> dict[str, str]:
+  """Our name -> the file's, of 'NAME[unit]'; nothing where it is no column."""
+  match = _WITH_UNIT.fullmatch(given)
+  if match is None or match[1].lower() not in lower:
+    return {}
+  name, unit = lower[match[1].lower()], match[2]
+  if key == 'ra_deg' and unit in ('h', 'hr', 'hour', 'hours'):
+    unit = 'hourangle'
+  try:
+    table[name].unit = u.Unit(unit)
+  except ValueError as error:
+    raise CatalogueError(
+      f'{path}: {given!r} names no unit ({str(error)[:80]}). Wanted one '
+      'such as deg, arcmin, mJy or hourangle.'
+    ) from error
+  return {key: name}
+
+
+def _of_other_frames(lower: Mapping[str, str]) -> dict[str, str]:
+  for frame, names in _FRAMES.items():
+    there = [next((n for n in ns.split() if n in lower), None) for ns in names]
+    if all(there):
+      lon, lat = (lower[name] for name in there)
+      return {'ra_deg': lon, 'dec_deg': lat, 'frame': frame}
+  return {}
 
 
 def _numbers(
@@ -189,17 +251,22 @@ def _numbers(
 
 
 def _positions(
-  path: pathlib.Path, table: astropy.table.Table, found: Mapping[str, str]
+  path: pathlib.Path,
+  table: astropy.table.Table,
+  found: Mapping[str, str],
+  frame: str | None,
 ) -> tuple[np.ndarray, np.ndarray]:
   """ICRS right ascension in [0, 360) and declination, degrees."""
-  ra_deg, dec_deg = _stated_positions(path, table, found)
+  lon_unit = u.deg if frame == 'galactic' else u.hourangle
+  ra_deg, dec_deg = _stated_positions(path, table, found, lon_unit)
   column = found['ra_deg']
   try:
-    frame = tables.frame(table[column])
+    frame = frame or tables.frame(table[column])
   except ValueError as error:
     raise CatalogueError(
       f'{path}: column {column!r} is in no known coordinate system ({error}). '
-      'Convert the positions to ICRS.'
+      'Name it with --columns frame=galactic, fk4, fk5 or icrs, or convert the '
+      'positions to ICRS.'
     ) from error
   if frame is not None:
     sky = astropy.coordinates.SkyCoord(ra_deg, dec_deg, unit='deg', frame=frame)
@@ -210,14 +277,17 @@ def _positions(
 
 
 def _stated_positions(
-  path: pathlib.Path, table: astropy.table.Table, found: Mapping[str, str]
+  path: pathlib.Path,
+  table: astropy.table.Table,
+  found: Mapping[str, str],
+  lon_unit: u.Unit,
 ) -> tuple[np.ndarray, np.ndarray]:
   """Longitude and latitude in degrees, in the frame of the file."""
   ra, dec = found['ra_deg'], found['dec_deg']
   if table[ra].dtype.kind in 'UOS' and not _are_numbers(table[ra]):
     try:
       sky = astropy.coordinates.SkyCoord(
-        _text(table[ra]), _text(table[dec]), unit=(u.hourangle, u.deg)
+        _text(table[ra]), _text(table[dec]), unit=(lon_unit, u.deg)
       )
     except ValueError as error:
       raise CatalogueError(

@@ -1,7 +1,11 @@
-"""Where data sets are: <data_dir>/<name>/<config>/<version>."""
+"""Where data sets are, <data_dir>/<name>/<config>/<version>, and images."""
 
+import glob
 import os
 import pathlib
+import re
+
+FITS_ENDING = re.compile(r'\.(fits?|fts)(\.(gz|bz2|xz|fz))?$', re.IGNORECASE)
 
 
 def root(data_dir: str | pathlib.Path | None = None) -> pathlib.Path:
@@ -45,3 +49,18 @@ def find(
   if not versions:
     return folder
   return max(versions, key=lambda p: [int(n) for n in p.name.split('.')])
+
+
+def fits_files(pattern: str) -> list[pathlib.Path]:
+  """Sorted files that a pattern stands for, or the FITS in and below a folder.
+
+  Args:
+    pattern: 'dir/**/*.fits*', or 'dir'; '~' is the home of the user; none of
+      ''.
+  """
+  if not pattern:
+    return []
+  place = pathlib.Path(pattern).expanduser()
+  if place.is_dir():
+    return sorted(p for p in place.rglob('*') if FITS_ENDING.search(p.name))
+  return sorted(map(pathlib.Path, glob.glob(str(place), recursive=True)))

@@ -1,3 +1,4 @@
+import astropy.coordinates
 import astropy.table
 import astropy.units as u
 import numpy as np
@@ -60,6 +61,57 @@ def test_unusual_columns_are_named(tmp_path):
     catalogue.read(path, columns={'label': 'M'})
   with pytest.raises(catalogue.CatalogueError, match="is called 'colour'"):
     catalogue.read(path, columns={'colour': 'M'})
+
+
+@pytest.mark.parametrize(
+  ('frame', 'columns'),
+  [
+    ('galactic', ('GLON', 'GLAT')),
+    ('galactic', ('l', 'b')),
+    ('fk4', ('RAB1950', 'DEB1950')),
+    ('galactic', ('lon', 'lat')),
+    ('fk4', ('RA', 'DEC')),
+    ('fk5', ('x', 'y')),
+  ],
+)
+def test_positions_of_another_frame_become_icrs(tmp_path, frame, columns):
+  wanted = astropy.coordinates.SkyCoord(
+    [10.5, 266.0], [-20.25, -29.0], unit='deg'
+  )
+  there = wanted.transform_to(frame).represent_as('unitspherical')
+  places = dict(zip(columns, (there.lon.deg, there.lat.deg), strict=True))
+  path = write(tmp_path / 'a.csv', astropy.table.Table(places))
+  settings = {'frame': frame, 'ra_deg': columns[0], 'dec_deg': columns[1]}
+  # Names that tell their frame need no more.
+  told = columns[0] in ('GLON', 'l', 'RAB1950')
+  found = catalogue.read(path, columns=None if told else settings)
+  np.testing.assert_allclose(found.ra_deg, [10.5, 266.0], atol=1e-7)
+  np.testing.assert_allclose(found.dec_deg, [-20.25, -29.0], atol=1e-7)
+
+
+def test_right_ascension_wins_over_galactic_columns_beside_it(tmp_path):
+  path = write(tmp_path / 'a.csv', table(GLON=[1.0, 2.0], GLAT=[3.0, 4.0]))
+  np.testing.assert_array_equal(catalogue.read(path).ra_deg, [10.5, 350.0])
+
+
+def test_a_unit_is_told_beside_the_name_of_a_column(tmp_path):
+  content = table(RAJ2000=[1.0, 2.0], big=[1.0, 2.0], **{'S[int]': [3.0, 4.0]})
+  path = write(tmp_path / 'a.csv', content)
+  columns = {'ra_deg': 'raj2000[h]', 'source_size_arcsec': 'big[arcmin]'}
+  found = catalogue.read(path, columns=columns | {'flux_jy': 'S[int]'})
+  np.testing.assert_allclose(found.ra_deg, [15, 30])
+  np.testing.assert_allclose(found.source_size_arcsec, [60, 120])
+  # That is a name.
+  np.testing.assert_allclose(found.flux_jy, [3, 4])
+  mistakes = (
+    ({'source_size_arcsec': 'big[quux]'}, 'names no unit'),
+    ({'source_size_arcsec': 'big[Jy]'}, 'not numbers in a unit of arcsec'),
+    ({'source_size_arcsec': 'small[deg]'}, r"no column 'small\[deg\]'"),
+    ({'frame': 'ecliptic'}, "no frame 'ecliptic'; there are: galactic"),
+  )
+  for columns, message in mistakes:
+    with pytest.raises(catalogue.CatalogueError, match=message):
+      catalogue.read(path, columns=columns)
 
 
 def test_missing_values_are_unknown_and_names_are_made_unique(tmp_path):

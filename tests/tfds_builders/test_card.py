@@ -86,12 +86,44 @@ def test_overlap_that_nobody_can_know_is_told(tmp_path, placed):
   assert 'not stated: ask the survey' in told
 
 
+@pytest.mark.parametrize(
+  ('metadata', 'wanted'),
+  [
+    ({}, 'not stated'),
+    ({'survey': 'FIRST'}, 'FIRST'),
+    ({'options': {'survey': 'EMU'}}, 'EMU'),
+    ({'surveys': {'LoTSS': 2, 'RACS': 1}}, 'LoTSS, RACS'),
+  ],
+)
+def test_survey_and_name_of_the_set_are_told(tmp_path, metadata, wanted):
+  told = _card(_dataset(tmp_path / 'elsewhere', **metadata)).splitlines()
+  assert f'- survey: {wanted}' in told
+  # It has no config, and the folder above is none of it.
+  assert told[0] == '# small/1.0.0'
+
+
 def test_inputs_are_those_of_the_report(tmp_path):
   dataset = _dataset(tmp_path)
   report = {'files': {'a.fits': {}, 'b.fits': {}}, 'summary': '5 examples.'}
   path = dataset.directory / 'ingest_report.json'
   path.write_text(json.dumps(report))
   assert '- from 2 files, ' in _card(dataset)
+
+
+def test_what_was_given_and_what_was_rejected_is_listed(tmp_path):
+  accepted = {'status': 'accepted', 'overrides': {'beam_arcsec': 5.4}}
+  rejected = {'status': 'rejected', 'kind': 'unit', 'reason': 'BUNIT is K.'}
+  files = {'a.fits': accepted, 'b.fits': accepted, 'c.fits': rejected}
+  dataset = _dataset(tmp_path, inputs={'a.zip': 'abc'})
+  report = json.dumps({'files': files, 'summary': 'All.'})
+  (dataset.directory / 'ingest_report.json').write_text(report)
+  told = _card(dataset).splitlines()
+  assert '- given, not read from the files: beam_arcsec 5.4 (of 2)' in told
+  assert told[told.index('- 1 files rejected:') + 1] == (
+    '  - `c.fits` (unit): BUNIT is K.'
+  )
+  where = told.index('- from 1 files, SHA-256 of each:')
+  assert told[where + 1] == '  - `a.zip` abc'
 
 
 def test_float16_is_told_with_the_way_back_to_jy_beam(tmp_path):

@@ -22,11 +22,13 @@ class Config(tfds.core.BuilderConfig):
   """One survey.
 
   Attributes:
+    survey: its name.
     file: archive of its batches.
     pixel_scale_arcsec: side of a pixel.
     beam_arcsec: of a round beam, None where it depends on the position.
   """
 
+  survey: str
   file: str
   pixel_scale_arcsec: float
   beam_arcsec: float | None
@@ -41,6 +43,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     Config(
       name='first',
       description='As the VLA FIRST survey shows them.',
+      survey=first_survey.NAME,
       file='FIRST_PNG_dataset.tar.gz',
       pixel_scale_arcsec=first_survey.PIXEL_SCALE_ARCSEC,
       beam_arcsec=None,
@@ -48,6 +51,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     Config(
       name='nvss',
       description='As the NRAO VLA Sky Survey shows them.',
+      survey='NRAO VLA Sky Survey, 1.4 GHz',
       file='NVSS_PNG_dataset.tar.gz',
       pixel_scale_arcsec=15.0,
       # Condon et al. 1998, https://doi.org/10.1086/300337.
@@ -56,7 +60,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
   ]
   MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
     Without a network: put FIRST_PNG_dataset.tar.gz or NVSS_PNG_dataset.tar.gz
-    ({_FOLDER}) into MANUAL_DIR/frdeep/.
+    ({_FOLDER}) into MANUAL_DIR or MANUAL_DIR/frdeep/.
     """
 
   def _info(self) -> tfds.core.DatasetInfo:
@@ -68,6 +72,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         label_names=batches.CLASSES,
       ),
       metadata=tfds.core.MetadataDict(
+        survey=self.builder_config.survey,
         pixel_scale_arcsec=self.builder_config.pixel_scale_arcsec,
         beam_major_arcsec=self.builder_config.beam_arcsec,
         beam_minor_arcsec=self.builder_config.beam_arcsec,
@@ -78,9 +83,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager):
     name = self.builder_config.file
-    pictures = batches.read(
-      download.fetch(dl_manager, _FOLDER + name, f'frdeep/{name}')
-    )
+    pictures = batches.read(download.fetch(self, dl_manager, _FOLDER + name))
     found = collections.Counter((p.split, p.label) for p in pictures)
     counts = {
       split: tuple(found[split, label] for label in batches.CLASSES)

@@ -79,9 +79,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
   ]
   MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
     Without a network: put the zips of HDF5 files ({_RECORD})
-    into MANUAL_DIR/griese/ and, for the config `clean`,
+    into MANUAL_DIR or MANUAL_DIR/griese/ and, for the config `clean`,
     MiraBest_F_batches.tar.gz ({batches.URL})
-    into MANUAL_DIR/mirabest/.
+    into MANUAL_DIR or MANUAL_DIR/mirabest/.
     """
 
   def _info(self) -> tfds.core.DatasetInfo:
@@ -93,6 +93,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         label_names=pictures.CLASSES,
       ),
       metadata=tfds.core.MetadataDict(
+        survey=first_survey.NAME,
         pixel_scale_arcsec=first_survey.PIXEL_SCALE_ARCSEC,
         # It depends on the declination: see `first_survey`.
         beam_major_arcsec=None,
@@ -104,13 +105,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       picture
       for name in self.builder_config.files
       for picture in pictures.read(
-        download.fetch(dl_manager, _RECORD + name, f'griese/{name}')
+        download.fetch(self, dl_manager, _RECORD + name)
       )
     ]
     if self.builder_config.name == 'clean':
-      sources = batches.read(
-        download.fetch(dl_manager, batches.URL, batches.ARCHIVE)
-      )
+      sources = batches.read(download.fetch(self, dl_manager, batches.URL))
       held_out = [s for s in sources if s.split == 'test']
       members = clean.split(members, held_out)
     self._check_counts(members)

@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     '--manual_dir',
     type=pathlib.Path,
     required=True,
-    help='holds mirabest/MiraBest_F_batches.tar.gz',
+    help='holds MiraBest_F_batches.tar.gz, or mirabest/ with it',
   )
   parser.add_argument(
     '--output', type=pathlib.Path, required=True, help='CSV file to write'
@@ -49,7 +49,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     '--all', action='store_true', help='the training sources too'
   )
   args = parser.parse_args(argv)
-  archive = args.manual_dir / 'mirabest' / 'MiraBest_F_batches.tar.gz'
+  name = pathlib.PurePath(batches.ARCHIVE).name
+  archive = args.manual_dir / 'mirabest' / name
+  if (args.manual_dir / name).is_file():
+    archive = args.manual_dir / name
   if not archive.is_file():
     parser.error(
       f'{archive}: no such file; download it from '

@@ -73,11 +73,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
   ]
   MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
     Without a network: put MiraBest_F_batches.tar.gz ({batches.URL})
-    into MANUAL_DIR/mirabest/. For the config `fits`, in any case, fetch each
-    source from SkyView (survey 'VLA FIRST (1.4 GHz)', 300 x 300 pixels, 1.8
-    arcsec a pixel, RA---TAN; astroquery.skyview does it), centred at the
-    position in its name, and save it as MANUAL_DIR/mirabest_fits/NAME.fits or
-    .fits.fz, with NAME as in the batches, such as
+    into MANUAL_DIR or MANUAL_DIR/mirabest/. For the config `fits`, in any case,
+    fetch each source from SkyView (survey 'VLA FIRST (1.4 GHz)', 300 x 300
+    pixels, 1.8 arcsec a pixel, RA---TAN; astroquery.skyview does it), centred
+    at the position in its name, and save it as NAME.fits or .fits.fz in
+    MANUAL_DIR/mirabest_fits or MANUAL_DIR, with NAME as in the batches, such as
     100_010.451-009.284_0.0529_0080.60. {WITHOUT_FITS} may be missing.
     """
 
@@ -92,6 +92,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         label_names=self.builder_config.label_names,
       ),
       metadata=tfds.core.MetadataDict(
+        survey=first_survey.NAME,
         pixel_scale_arcsec=first_survey.PIXEL_SCALE_ARCSEC,
         # It depends on the declination: see `first_survey`.
         beam_major_arcsec=None,
@@ -99,7 +100,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     )
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager):
-    archive = download.fetch(dl_manager, batches.URL, batches.ARCHIVE)
+    archive = download.fetch(self, dl_manager, batches.URL)
     sources = [
       source
       for source in batches.read(archive)
@@ -112,8 +113,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     self._check_counts({k: len(v) for k, v in splits.items()})
     paths = None
     if self.builder_config.from_fits:
-      folder = pathlib.Path(dl_manager.manual_dir) / 'mirabest_fits'
-      paths = find_fits(folder, [s.name for s in sources])
+      paths = find_fits(
+        download.manual_dir(dl_manager), [s.name for s in sources]
+      )
+      download.note(self, {path.name: path for path in paths.values()})
     return {
       split: self._generate_examples(members, paths)
       for split, members in splits.items()
@@ -141,17 +144,25 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
 
 def find_fits(
-  folder: pathlib.Path, names: Sequence[str]
+  folder: pathlib.Path | None, names: Sequence[str]
 ) -> dict[str, pathlib.Path]:
   """The FITS file of each source.
 
   Args:
-    folder: holds NAME.fits, or with any further ending (.gz, .fz).
+    folder: holds NAME.fits, or with any further ending (.gz, .fz), or they are
+      in `mirabest_fits` below it; None where none was given.
     names: of the sources.
 
   Raises:
-    ValueError: a file is missing that is to be had.
+    ValueError: no folder, or a file is missing that is to be had.
   """
+  if folder is None:
+    raise ValueError(
+      'config fits needs FITS files: fetch them from SkyView as the README '
+      'tells, and give their folder as --manual_dir.'
+    )
+  below = folder / 'mirabest_fits'
+  folder = below if below.is_dir() else folder
   paths = {
     path.name.split('.fits')[0]: path for path in sorted(folder.glob('*.fits*'))
   }

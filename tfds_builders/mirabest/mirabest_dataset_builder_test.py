@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from radio_ssl.data import catalogue, fits
+from radio_ssl.data import catalogue, fits, manifest
+from tfds_builders import download
 from tfds_builders.mirabest import batches, exclusion
 from tfds_builders.mirabest import mirabest_dataset_builder as mirabest
 
@@ -86,6 +87,32 @@ def downloads(tmp_path, monkeypatch):
   return types.SimpleNamespace(
     download=lambda url: archive, manual_dir=tmp_path
   )
+
+
+def test_a_file_that_lies_in_the_manual_dir_itself_is_taken(real_data):
+  builder = mirabest.Builder(config='confident', data_dir=real_data)
+  by_hand = types.SimpleNamespace(manual_dir=real_data / 'mirabest')
+  path = download.fetch(builder, by_hand, batches.URL)
+  assert path == real_data / batches.ARCHIVE
+  sha256 = builder.url_infos[batches.URL].checksum
+  assert builder.info.metadata['inputs'] == {path.name: sha256}
+
+
+def test_a_file_in_the_manual_dir_itself_must_be_the_published_one(tmp_path):
+  (tmp_path / 'MiraBest_F_batches.tar.gz').write_bytes(b'another')
+  builder = mirabest.Builder(config='confident', data_dir=tmp_path)
+  by_hand = types.SimpleNamespace(manual_dir=tmp_path)
+  with pytest.raises(
+    ValueError, match=r'its SHA-256 is ae448.* wanted 5ad6b8f'
+  ):
+    download.fetch(builder, by_hand, batches.URL)
+
+
+def test_inputs_are_noted_with_their_sums(downloads, tmp_path):
+  builder = mirabest.Builder(config='confident', data_dir=tmp_path / 'data')
+  builder._split_generators(downloads)
+  found = manifest.sha256(downloads.download(batches.URL))
+  assert builder.info.metadata['inputs'] == {'MiraBest_F_batches.tar.gz': found}
 
 
 def test_silent_server_ends_at_once_and_says_what_to_do(downloads, tmp_path):

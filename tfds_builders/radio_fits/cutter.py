@@ -118,7 +118,10 @@ class Cutter:
       else:
         parts = self.parts(task)
       made = self._cut(prepared, parts[0]) if parts else Made()
-      made.report.files[task.name] = self._describe(prepared)
+      found = self._describe(prepared)
+      if task.wanted is None and not parts:
+        found['status'] = 'too small'
+      made.report.files[task.name] = found
       judged = dict(self._judged(prepared, task.shared))
       return Begun(made, judged, seen, parts[1:])
     except fits.FitsError as error:

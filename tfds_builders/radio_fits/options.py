@@ -1,13 +1,13 @@
 """What shapes the data; the flags of the builder."""
 
 import dataclasses
-import glob
 import hashlib
 import json
 import pathlib
 import re
 from typing import Any
 
+from radio_ssl.data import places
 from tfds_builders import build
 from tfds_builders.radio_fits import prepare, shapes
 
@@ -38,14 +38,20 @@ class Options:
   """What shapes the data; each field is a flag of `tfds_builders.build`."""
 
   images: str | None = _option(
-    None, "the FITS files, a pattern in quotes: 'dir/**/*.fits*'"
+    None, "the FITS files: a folder, or a pattern in quotes: 'dir/**/*.fits*'"
   )
   name: str = _option('radio_fits', 'what the data set is to be called')
+  survey: str | None = _option(
+    None, "name of the survey, for the data card: 'EMU pilot, 944 MHz'"
+  )
   catalogue: str | None = _option(
     None, 'cutouts: the sources; VOTable, FITS, ECSV or text: CSV, TSV, PyBDSF'
   )
   columns: tuple[tuple[str, str], ...] = _option(
-    (), "catalogue columns of unusual names: 'ra_deg=X,label=Y'", parse_columns
+    (),
+    "catalogue columns of unusual names: 'ra_deg=X,label=Y'; with their unit, "
+    "'source_size_arcsec=LAS[deg]'; 'frame=galactic', fk4 or fk5 of positions",
+    parse_columns,
   )
   labelled: bool = _option(
     False, 'cutouts: keep the label column of the catalogue as class'
@@ -194,9 +200,7 @@ class Options:
 
   def paths(self) -> list[pathlib.Path]:
     """The files that `images` stands for, companions among them."""
-    return sorted(
-      map(pathlib.Path, glob.glob(self.images or '', recursive=True))
-    )
+    return places.fits_files(self.images or '')
 
   def record(self) -> dict[str, Any]:
     """All values; of catalogues the content, of images name and ends."""
@@ -204,7 +208,11 @@ class Options:
     for key in ('workers', 'beam_runner', 'beam_options'):
       del values[key]  # The data are the same.
     # What sets from before there was a choice have.
-    for key, default in (('dtype', 'float32'), ('stokes', None)):
+    for key, default in (
+      ('dtype', 'float32'),
+      ('stokes', None),
+      ('survey', None),
+    ):
       if values[key] == default:
         del values[key]
     for key in ('images', 'catalogue', 'exclude'):

@@ -3,15 +3,13 @@
 import contextlib
 import dataclasses
 import pathlib
-import re
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from radio_ssl.data import derived, fits, windows
+from radio_ssl.data import derived, fits, places, windows
 
-_ENDINGS = re.compile(r'\.(fits?|fts)(\.(gz|bz2|xz|fz))?$', re.IGNORECASE)
 _ALIGNED_WITHIN_PIX = 0.1
 # What tasks after the first take for granted of a companion.
 _LOOKED_AT = windows.Statistics(1.0, 0.0, 1.0)
@@ -46,7 +44,7 @@ class Steps:
     return {
       field: pathlib.Path(
         pattern.replace('{folder}', str(path.parent)).replace(
-          '{stem}', _ENDINGS.sub('', path.name)
+          '{stem}', places.FITS_ENDING.sub('', path.name)
         )
       )
       for field in ('primary_beam_image', 'rms_image')

@@ -89,6 +89,21 @@ def test_a_bad_file_stops_the_build_or_is_listed_with_its_reason(survey):
   assert metadata['images'] == 2
 
 
+def test_an_image_smaller_than_a_tile_is_counted(survey):
+  small = write_field(
+    pathlib.Path(survey['images']).with_name('small.fits'), 150.0
+  )
+  with astropy.io.fits.open(small, mode='update') as hdus:
+    hdus[0].data = hdus[0].data[:30]
+  directory = build.build('radio_fits', size_pix=40, **survey)
+  report = json.loads((directory / 'ingest_report.json').read_text())
+  assert report['files']['small.fits']['status'] == 'too small'
+  assert report['files']['a.fits']['status'] == 'accepted'
+  assert report['summary'] == (
+    '32 examples of 2 images; left out: 1 files smaller than a tile.'
+  )
+
+
 def test_a_beam_must_be_known(survey):
   folder = pathlib.Path(survey['images']).parent
   with astropy.io.fits.open(folder / 'a.fits', mode='update') as hdus:

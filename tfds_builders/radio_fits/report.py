@@ -37,6 +37,10 @@ def loaded(values: Mapping[str, Any]) -> 'Report':
   return Report(**(values | {'seen': seen}))
 
 
+def _told(counts: Mapping[str, int]) -> str:
+  return ', '.join(f'{n} {what}' for what, n in counts.items() if n)
+
+
 @dataclasses.dataclass
 class Report:
   """What `convert` did; filled in while it runs.
@@ -45,7 +49,8 @@ class Report:
     files: each file of the input, relative to the folder that all have in
       common -> {'status': 'accepted', what is known of it}, {'status':
       'rejected', 'kind', 'reason'}, {'status': 'not needed'} of a file that
-      holds no source of the catalogue, {'status': 'companion'} of an image
+      holds no source of the catalogue, {'status': 'too small'} of one that a
+      tile does not fit into, {'status': 'companion'} of an image
       of the rms or the primary beam, or {'status': 'same file', 'as'} of a link
       to another.
     examples: examples made.
@@ -93,24 +98,35 @@ class Report:
     }
 
   def summary(self) -> str:
-    """The counts in one line."""
+    """The counts in one line; what there is none of is not told."""
     status = collections.Counter(file['status'] for file in self.files.values())
     kinds = collections.Counter(
       file['kind'] for file in self.files.values() if 'kind' in file
     )
     reasons = ', '.join(f'{n} {kind}' for kind, n in sorted(kinds.items()))
-    return (
-      f'{self.examples} examples of {status["accepted"]} images; left out: '
-      f'{self.excluded} that hold an excluded source, {self.missing} with '
-      f'missing pixels, {self.distorted} distorted by the projection, '
-      f'{self.flat} without noise, {self.faint} too faint, '
-      f'{self.outside} sources in no '
-      f'image, {self.unreadable} in bad files alone, '
-      f'{self.unlabelled} without a label, {status["rejected"]} bad files'
-      f'{f" ({reasons})" if reasons else ""}, {status["not needed"]} files '
-      f'without a source; {self.unsized} sources and {self.excluded_unsized} '
-      'excluded ones of unknown size.'
-    )
+    left_out = {
+      'that hold an excluded source': self.excluded,
+      'with missing pixels': self.missing,
+      'distorted by the projection': self.distorted,
+      'without noise': self.flat,
+      'too faint': self.faint,
+      'sources in no image': self.outside,
+      'sources in bad files alone': self.unreadable,
+      'sources without a label': self.unlabelled,
+      f'bad files ({reasons})': status['rejected'],
+      'files without a source': status['not needed'],
+      'files smaller than a tile': status['too small'],
+    }
+    of_unknown_size = {
+      'sources of unknown size': self.unsized,
+      'excluded sources of unknown size': self.excluded_unsized,
+    }
+    parts = [f'{self.examples} examples of {status["accepted"]} images']
+    if any(left_out.values()):
+      parts.append(f'left out: {_told(left_out)}')
+    if any(of_unknown_size.values()):
+      parts.append(_told(of_unknown_size))
+    return '; '.join(parts) + '.'
 
   def add(self, other: 'Report') -> None:
     """Takes in what was done elsewhere."""

@@ -85,6 +85,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     return self.dataset_info_from_configs(
       features=examples.features(size, size, label_names=zoo.CLASSES),
       metadata=tfds.core.MetadataDict(
+        survey=first_survey.NAME,
         pixel_scale_arcsec=first_survey.PIXEL_SCALE_ARCSEC,
         # It depends on the declination: see `first_survey`.
         beam_major_arcsec=None,
