@@ -199,6 +199,25 @@ def encoder_variables(
   }
 
 
+def check_positive(config: Any, *fields: str) -> None:
+  """Refuses fields of a method's `Config` that are not > 0."""
+  for field in fields:
+    if not getattr(config, field) > 0:
+      raise ValueError(
+        f'objective.{field} is {getattr(config, field)}; wanted > 0.'
+      )
+
+
+def check_least(config: Any, least: float, *fields: str) -> None:
+  """Refuses fields of a method's `Config` that are below `least`."""
+  for field in fields:
+    if not getattr(config, field) >= least:
+      raise ValueError(
+        f'objective.{field} is {getattr(config, field)}; wanted {least} or '
+        'more.'
+      )
+
+
 def l2_normalize(x: Array) -> Array:
   """Rows of x [..., D] at unit length; a zero row stays zero.
 

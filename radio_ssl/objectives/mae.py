@@ -45,11 +45,7 @@ class Config:
       raise ValueError(
         f'objective.mask_ratio is {self.mask_ratio}; wanted one in (0, 1).'
       )
-    for field in ('decoder_depth', 'decoder_heads'):
-      if getattr(self, field) < 1:
-        raise ValueError(
-          f'objective.{field} is {getattr(self, field)}; wanted 1 or more.'
-        )
+    base.check_least(self, 1, 'decoder_depth', 'decoder_heads')
     width, heads = self.decoder_width, self.decoder_heads
     if width < 1 or width % 4 or width % heads:
       raise ValueError(
