@@ -64,8 +64,8 @@ class ViewGroup:
       lifted up to it, as where noise was clipped away; faint lobes go too.
       (0, 0) turns it off.
     zscale_contrast: each view is scaled between its own z-scale limits of this
-      contrast in place of the input's interval; the flux scale is lost. (0, 0)
-      turns it off.
+      contrast in place of the input's interval; the flux scale is lost, and the
+      outline of a source is that of the lower limit. (0, 0) turns it off.
     channel_stretches: for each channel the stretches of which it takes one by
       chance, such as the paper's "mixed", (('power', 'squared', 'sinh'),
       ('linear',), ('log', 'sqrt', 'asinh')), whose first two are one function
