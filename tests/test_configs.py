@@ -141,7 +141,7 @@ def test_paper_config_has_the_settings_of_the_benchmark(name):
     assert config.optimizer.clip
   assert (config.warmup_epochs, config.final_lr_fraction) == (10, 0)
   group = config.views['global']
-  assert group.crop_area == (0.65, 1)
+  assert (group.crop_area, group.bicubic) == ((0.65, 1), True)
   assert (group.contrast_probability, group.contrast) == (0.5, (0.2, 1.8))
   assert (group.blur_probability, group.flip) == (0.25, True)
   assert not group.rotate
