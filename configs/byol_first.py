@@ -1,6 +1,10 @@
 """BYOL on source-centred VLA FIRST fields; data set as in simclr_first.py.
 
 python main.py --config=configs/byol_first.py --workdir=runs/byol_first
+
+The heads are those of the radio benchmark (Cecconello et al. 2024,
+arXiv:2411.14078); all of its BYOL is in `configs/paper/byol.py`. Ours: z
+normalised over the batch, the decay of 0.999, AdamW, views and batch.
 """
 
 import ml_collections

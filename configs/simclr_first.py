@@ -11,6 +11,11 @@ the test sources of MiraBest out of pretraining; the second lists all of them:
     --images 'FITS/*' --catalogue first.csv --beam_arcsec 5.4 --exclude test.csv
   # The tiles: --config tiles, without --catalogue.
   python main.py --config=configs/simclr_first.py --workdir=runs/simclr_first
+
+From the radio benchmark (Cecconello et al. 2024, arXiv:2411.14078): the
+temperature, the least area of a crop. Ours, for a corpus of a thousand images:
+a head a quarter as wide, AdamW, the scaling of `configs/base.py`, rotations,
+noise and the other views, the batch of 128, 64 pixels, the epochs.
 """
 
 import ml_collections

@@ -63,7 +63,8 @@ def run(main: Callable[[], int | None], *, required: Sequence[str]) -> None:
       if 'Traceback' in guess:
         # The file itself raised; ml_collections hands on all of its traceback.
         error = f'{field} {guess.strip().splitlines()[-1]}'
-      given = [a for a in argv if a.partition('=')[0].endswith(f'.{field}')]
+      names = {a: re.findall(r'\w+', a.partition('=')[0]) for a in argv}
+      given = [a for a in argv if field in names[a]]
       if given:
         error = f'{given[0]}: no such field. {guess or "See configs/."}'
       sys.exit(_fail(error))

@@ -75,6 +75,10 @@ def test_fields_that_are_keywords_take_values(call, name):
     (['--config.lr=13'], 'error: a.fits: 13 brings bad luck.'),
     (['--config.views.global.sise=1'], 'Did you mean "size"'),
     (['--config.rl=1'], '--config.rl=1: no such field'),
+    (
+      ['--config.views.locall.size=1'],
+      '--config.views.locall.size=1: no such field. Did you mean "local"',
+    ),
     (['--config.lrr=1'], 'Did you mean "lr"'),
     (['--config.lr=fast'], '--config.lr=fast'),
     (['--config.lr'], 'config.lr'),

@@ -1,9 +1,9 @@
 """What the runs of the radio benchmark share.
 
 Cecconello et al. 2024, https://arxiv.org/abs/2411.14078, and its repository:
-crops of 0.65 to 1 of the area, mirrored views, blur of every fourth, contrast
-up to 0.8 of every second; no rotation, no added noise; 10 epochs of warm-up;
-LARS whose local rates are clipped.
+bicubic crops of 0.65 to 1 of the area, mirrored views, blur of every fourth,
+contrast up to 0.8 of every second; no rotation, no added noise; 10 epochs of
+warm-up; LARS whose local rates are clipped.
 Ours: square crops, a blur in arcsec, and all else that `configs/base.py` has.
 """
 
@@ -17,6 +17,7 @@ def get_config() -> ml_collections.ConfigDict:
   config = base.get_config()
   group = config.views['global']
   group.crop_area = (0.65, 1.0)
+  group.bicubic = True
   group.rotate = False
   group.flip = True
   group.blur_probability = 0.25

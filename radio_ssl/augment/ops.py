@@ -80,6 +80,41 @@ def warp(frame: Array, y: Array, x: Array) -> Array:
   return top * (1 - dy) + bottom * dy
 
 
+def warp_bicubic(frame: Array, y: Array, x: Array) -> Array:
+  """`warp` by cubic convolution, Keys 1981, with a = -1/2 as in Pillow.
+
+  Sharper, by sixteen pixels in place of four. Beside a bright core it goes
+  below what there is, by 2/27 of a lone pixel at most: a dark ring, and an
+  edge that is steeper than the beam's.
+  """
+  height, width = frame.shape
+  # As in `warp`, of the three pixels that a position looks at beside its own.
+  frame = jnp.pad(frame, 3)
+  y = jnp.clip(y + (height + 5) / 2, 1, height + 3)
+  x = jnp.clip(x + (width + 5) / 2, 1, width + 3)
+  row, column = y.astype(jnp.int32), x.astype(jnp.int32)
+  pixels = frame.reshape(-1)
+  result = 0.0
+  for i, of_row in enumerate(_cubic(y - row)):
+    for j, of_column in enumerate(_cubic(x - column)):
+      place = (row + i - 1) * (width + 6) + column + j - 1
+      found = pixels.at[place].get(mode='promise_in_bounds')
+      result += of_row * of_column * found
+  return result
+
+
+def _cubic(t: Array) -> tuple[Array, Array, Array, Array]:
+  """Weights of the pixels at -1, 0, 1 and 2 for positions t in [0, 1)."""
+
+  def near(d):
+    return (1.5 * d - 2.5) * d**2 + 1
+
+  def far(d):
+    return ((-0.5 * d + 2.5) * d - 4) * d + 2
+
+  return far(1 + t), near(t), near(1 - t), far(2 - t)
+
+
 def reach_pix(sigma_pix: float) -> int:
   """Half-width of the square that holds a Gaussian of that width."""
   return math.ceil(_REACH * sigma_pix)

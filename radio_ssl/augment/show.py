@@ -6,6 +6,8 @@ python -m radio_ssl.augment.show --config=configs/simclr_first.py \
 One row an image: as the encoder's evaluator sees it, after each change alone,
 and as whole views of the config. A change that the config has on is shown at
 its strongest there; one that is off at the strength that its title tells.
+Stretches are shown between the least and the greatest value of the field: up to
+a thousand rms, half of them leave most sources black.
 """
 
 import dataclasses
@@ -33,6 +35,12 @@ _EXAMPLES = {
   'floor_percentile': (80.0, 80.0),
   'zscale_contrast': (0.25, 0.25),
   'contrast': (1.25, 1.25),
+  # The paper's "mixed".
+  'channel_stretches': (
+    ('power', 'squared', 'sinh'),
+    ('linear',),
+    ('log', 'sqrt', 'asinh'),
+  ),
 }
 _OFF = {
   'rotate': False,
@@ -50,10 +58,27 @@ _OFF = {
 }
 
 
+def _plain(group: views.ViewGroup) -> views.ViewGroup:
+  widest = group.crop_area[1]
+  return dataclasses.replace(group, **_OFF, crop_area=(widest, widest))
+
+
+def stretched(group: views.ViewGroup) -> dict[str, views.ViewGroup]:
+  """Title -> a group of three channels that bends them and does no more."""
+  families = group.channel_stretches or _EXAMPLES['channel_stretches']
+  changes = {
+    **{f'stretch {s}': {'stretches': (s,)} for s in stretch.STRETCHES},
+    'stretch by channel': {'channel_stretches': families},
+  }
+  return {
+    title: dataclasses.replace(_plain(group), **fields)
+    for title, fields in changes.items()
+  }
+
+
 def alone(group: views.ViewGroup) -> dict[str, views.ViewGroup]:
   """Title -> a group that makes one change only, at its strongest."""
-  widest = group.crop_area[1]
-  plain = dataclasses.replace(group, **_OFF, crop_area=(widest, widest))
+  plain = _plain(group)
 
   def value(field):
     mine = getattr(group, field)
@@ -85,7 +110,6 @@ def alone(group: views.ViewGroup) -> dict[str, views.ViewGroup]:
     f'z-scale {value("zscale_contrast")[0]:g}': {
       'zscale_contrast': value('zscale_contrast')
     },
-    **{f'stretch {s}': {'stretches': (s,)} for s in stretch.STRETCHES},
     **{
       f'gamma {g:g}': {'gamma': (g, g)} for g in sorted({*group.gamma} - {1.0})
     },
@@ -130,15 +154,18 @@ def panels(
   }
   for name in config.views:
     group = views.parse(config.views[name], name)
-    groups = {f'{name}: {t}': one for t, one in alone(group).items()}
-    whole = f'{name} views'
-    counts = dict.fromkeys(groups, 1) | {whole: _NUM_VIEWS}
-    make = views.make_views(
-      image_input, groups | {whole: group}, counts, dataset.geometry
-    )
-    found = jax.device_get(jax.jit(make)(batch, jax.random.key(config.seed)))
-    # Under jit dictionaries come back in the order of their keys.
-    made |= {title: found[title] for title in counts}
+    bent = dataclasses.replace(image_input, interval='minmax', channels=3)
+    for shown, groups, count in (
+      (image_input, alone(group), 1),
+      (bent, stretched(group), 1),
+      (image_input, {'views': group}, _NUM_VIEWS),
+    ):
+      make = views.make_views(
+        shown, groups, dict.fromkeys(groups, count), dataset.geometry
+      )
+      found = jax.device_get(jax.jit(make)(batch, jax.random.key(config.seed)))
+      # Under jit dictionaries come back in the order of their keys.
+      made |= {f'{name}: {title}': found[title] for title in groups}
   return [record['name'].decode() for record in records], made
 
 

@@ -36,6 +36,8 @@ class ViewGroup:
       inside the field. From 0.65 sizes change by at most 1.24, and a source in
       the centre stays within a tenth of the field of it; the ends of one that
       fills the field may be cut.
+    bicubic: how pixels of a view lie between those of the image; bilinear where
+      it is False. See `ops.warp_bicubic` for what it does to bright cores.
     rotate: turn by any angle. The field is cut from the turned image: no
       corner is padded where the image holds sqrt(2) times the field.
     flip: mirror every second view.
@@ -64,8 +66,8 @@ class ViewGroup:
       lifted up to it, as where noise was clipped away; faint lobes go too.
       (0, 0) turns it off.
     zscale_contrast: each view is scaled between its own z-scale limits of this
-      contrast in place of the input's interval; the flux scale is lost. (0, 0)
-      turns it off.
+      contrast in place of the input's interval; the flux scale is lost, and the
+      outline of a source is that of the lower limit. (0, 0) turns it off.
     channel_stretches: for each channel the stretches of which it takes one by
       chance, such as the paper's "mixed", (('power', 'squared', 'sinh'),
       ('linear',), ('log', 'sqrt', 'asinh')), whose first two are one function
@@ -74,6 +76,7 @@ class ViewGroup:
 
   size_pix: int = 0
   crop_area: tuple[float, float] = (0.65, 1.0)
+  bicubic: bool = False
   rotate: bool = True
   flip: bool = True
   blur_probability: float = 0.3
@@ -314,7 +317,7 @@ def _one_view(plan: _Plan, input: inputs.Input):
       angle=next(draw) * (2 * math.pi * group.rotate),
       flip=next(draw) < 0.5 * group.flip,
     )
-    image = ops.warp(frame, y, x)
+    image = (ops.warp_bicubic if group.bicubic else ops.warp)(frame, y, x)
     blurred = next(draw) < group.blur_probability
     blur = jnp.where(blurred, between(plan.blur), 0) / zoom
     if group.blur_probability > 0:

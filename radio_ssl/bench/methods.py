@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from radio_ssl.augment import masks
 from radio_ssl.models import base as models
 from radio_ssl.objectives import base
 from radio_ssl.train import memory
@@ -73,6 +74,12 @@ def case(name: str, encoder: str, size: int, batch_size: int) -> Case:
     'row': np.arange(batch_size),
     'label': np.arange(batch_size) % 2,
   }
+  batch['masks'] = masks.make(
+    getattr(objective, 'masks', {}),
+    batch['views'],
+    jax.random.key(1),
+    batch['row'],
+  )
   batch = jax.device_put(batch)
   params, model_state = jax.jit(objective.init)(jax.random.key(0), batch)
   return Case(objective, made, batch, params, model_state)

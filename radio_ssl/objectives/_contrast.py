@@ -15,30 +15,36 @@ def across_views(
   temperature: float,
   axis_name: str | None = None,
 ) -> tuple[Array, Array]:
-  """Each anchor must find the target of the same image from the other view.
+  """Each anchor must find the targets of the same image from other views.
 
   Eq. (3) of arXiv:2104.14548 (NNCLR) and eq. (1) of arXiv:2104.02057 (MoCo v3),
-  the mean over both orders of the views, as in the algorithms 1 of both.
+  the mean over all pairs of views; of two views these are both orders, as in
+  the algorithms 1 of both.
 
   Args:
-    anchors: of both views, [2, B, D], any norm.
-    targets: of both views of the same images, [2, B, D], any norm; those of
-      one view are sought by the anchors of the other.
+    anchors: of the global views, [2, B, D], any norm.
+    targets: of views of the same images, [V, B, D], any norm, the global ones
+      first, in the same order; those of a view are sought by the anchors of
+      others.
     temperature: > 0.
     axis_name: the mapped axis whose devices hold the other rows, or None.
 
   Returns:
     The loss, against the targets of the global batch, and the share of anchors
-    that find their own first, in [0, 1]; both scalars, means over this
-    device's 2 B rows.
+    that find their own first, in [0, 1]; both scalars, means over the
+    2 (V - 1) pairs of views and this device's B rows.
   """
-  chex.assert_shape(targets, (2, None, None))
-  chex.assert_equal_shape([anchors, targets])
-  num_rows = targets.shape[1]
-  targets = base.gather_rows(
-    base.l2_normalize(targets[::-1]), axis_name, axis=1
+  chex.assert_shape(anchors, (2, None, None))
+  chex.assert_equal_shape_suffix([anchors, targets], 2)
+  num_views, num_rows = targets.shape[:2]
+  pairs = [(u, v) for u in (0, 1) for v in range(num_views) if u != v]
+  anchors = base.l2_normalize(anchors)
+  targets = base.gather_rows(base.l2_normalize(targets), axis_name, axis=1)
+  logits = jnp.einsum(
+    'pid,pjd->pij',
+    jnp.stack([anchors[u] for u, _ in pairs]),
+    jnp.stack([targets[v] for _, v in pairs]),
   )
-  logits = jnp.einsum('vid,vjd->vij', base.l2_normalize(anchors), targets)
   logits = logits / temperature
   own = base.first_row(num_rows, axis_name) + jnp.arange(num_rows)
   target = jnp.take_along_axis(logits, own[None, :, None], axis=-1)[..., 0]

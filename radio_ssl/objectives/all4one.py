@@ -72,14 +72,19 @@ class Config:
 
   def __post_init__(self):
     _momentum.check_decay(self.ema_decay)
-    for field in ('temperature', 'centroid_temperature'):
-      value = getattr(self, field)
-      if value <= 0:
-        raise ValueError(f'objective.{field} is {value}; wanted > 0.')
-    for field in ('neighbour_weight', 'centroid_weight', 'feature_weight'):
-      value = getattr(self, field)
-      if value < 0:
-        raise ValueError(f'objective.{field} is {value}; wanted >= 0.')
+    base.check_positive(self, 'temperature', 'centroid_temperature')
+    base.check_least(
+      self, 0, 'neighbour_weight', 'centroid_weight', 'feature_weight'
+    )
+    base.check_least(
+      self,
+      1,
+      'projector_hidden',
+      'projector_out',
+      'predictor_hidden',
+      'transformer_layers',
+      'transformer_heads',
+    )
     if not 1 <= self.neighbours <= self.queue_size:
       raise ValueError(
         f'objective.neighbours is {self.neighbours}; wanted 1 to queue_size, '

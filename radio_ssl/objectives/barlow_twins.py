@@ -36,15 +36,9 @@ class Config:
   projector_out: int = 2048
 
   def __post_init__(self):
-    if self.redundancy_weight < 0:
-      raise ValueError(
-        f'objective.redundancy_weight is {self.redundancy_weight}; wanted >= 0.'
-      )
-    for field in ('scale_loss', 'projector_hidden', 'projector_out'):
-      if getattr(self, field) <= 0:
-        raise ValueError(
-          f'objective.{field} is {getattr(self, field)}; wanted > 0.'
-        )
+    base.check_least(self, 0, 'redundancy_weight')
+    base.check_positive(self, 'scale_loss')
+    base.check_least(self, 1, 'projector_hidden', 'projector_out')
 
 
 def cross_correlation(

@@ -46,11 +46,15 @@ class Objective(Protocol):
   usual names: `batch_stats`, `ema_params`, `ema_batch_stats`, `queue`, ...
   `batch` is `{'views': {group: [V, B, H, W, C]}, 'index': [B], 'row': [B] in
   the global batch}`, and of a labelled data set 'label' [B]: the numbers of the
-  classes, -1 where an image has none.
+  classes, -1 where an image has none. With `masks`, 'masks' as well:
+  `{group: [V, B, N]}`, of each view its patches in a random order.
   """
 
   # Number of views in each group that the method wants, {'global': 2}.
   views: Mapping[str, int]
+  # Side of the patches in each group of which it hides some, {'global': 8};
+  # methods that hide none need not have this.
+  masks: Mapping[str, int]
 
   def init(self, rng: Array, batch: Mapping) -> tuple[Tree, Tree]:
     """Returns (params, model_state); moving averages are copies."""
@@ -197,6 +201,25 @@ def encoder_variables(
     'params': source['encoder'],
     'batch_stats': statistics.get('encoder', {}),
   }
+
+
+def check_positive(config: Any, *fields: str) -> None:
+  """Refuses fields of a method's `Config` that are not > 0."""
+  for field in fields:
+    if not getattr(config, field) > 0:
+      raise ValueError(
+        f'objective.{field} is {getattr(config, field)}; wanted > 0.'
+      )
+
+
+def check_least(config: Any, least: float, *fields: str) -> None:
+  """Refuses fields of a method's `Config` that are below `least`."""
+  for field in fields:
+    if not getattr(config, field) >= least:
+      raise ValueError(
+        f'objective.{field} is {getattr(config, field)}; wanted {least} or '
+        'more.'
+      )
 
 
 def l2_normalize(x: Array) -> Array:

@@ -36,6 +36,7 @@ class Config:
 
   def __post_init__(self):
     _momentum.check_decay(self.ema_decay)
+    base.check_least(self, 1, 'hidden', 'out')
 
 
 def cosine_regression(p: Array, z: Array) -> Array:

@@ -48,33 +48,26 @@ class Config:
 
   def __post_init__(self):
     _momentum.check_decay(self.ema_decay)
-    for field in (
+    base.check_positive(
+      self,
       'student_temperature',
       'teacher_temperature',
       'first_teacher_temperature',
-    ):
-      if getattr(self, field) <= 0:
-        raise ValueError(
-          f'objective.{field} is {getattr(self, field)}; wanted > 0.'
-        )
+    )
     if not 0 <= self.center_decay <= 1:
       raise ValueError(
         f'objective.center_decay is {self.center_decay}; wanted a value in '
         '[0, 1].'
       )
-    if self.num_prototypes < 2:
-      raise ValueError(
-        f'objective.num_prototypes is {self.num_prototypes}; wanted 2 or more.'
-      )
-    for field in (
+    base.check_least(self, 2, 'num_prototypes')
+    base.check_least(self, 1, 'projector_hidden', 'projector_out')
+    base.check_least(
+      self,
+      0,
       'local_views',
       'teacher_warmup_epochs',
       'freeze_prototypes_epochs',
-    ):
-      if getattr(self, field) < 0:
-        raise ValueError(
-          f'objective.{field} is {getattr(self, field)}; wanted 0 or more.'
-        )
+    )
 
 
 def targets(outputs: Array, center: Array, temperature: Array) -> Array:

@@ -1,7 +1,6 @@
 """MAE, masked autoencoders, He et al. 2022, https://arxiv.org/abs/2111.06377."""
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -45,11 +44,7 @@ class Config:
       raise ValueError(
         f'objective.mask_ratio is {self.mask_ratio}; wanted one in (0, 1).'
       )
-    for field in ('decoder_depth', 'decoder_heads'):
-      if getattr(self, field) < 1:
-        raise ValueError(
-          f'objective.{field} is {getattr(self, field)}; wanted 1 or more.'
-        )
+    base.check_least(self, 1, 'decoder_depth', 'decoder_heads')
     width, heads = self.decoder_width, self.decoder_heads
     if width < 1 or width % 4 or width % heads:
       raise ValueError(
@@ -71,21 +66,6 @@ def num_visible(num_patches: int, mask_ratio: float) -> int:
       f'shows {visible}; wanted some, and some hidden.'
     )
   return visible
-
-
-def random_orders(rng: Array, rows: Array, num_patches: int) -> Array:
-  """The patches of each image in an order of its own.
-
-  Args:
-    rng: the same on every device.
-    rows: of the images in the global batch, [B].
-    num_patches: of an image.
-
-  Returns:
-    [B, N], each row a permutation of 0 .. N - 1.
-  """
-  rngs = jax.vmap(jax.random.fold_in, (None, 0))(rng, rows)
-  return jax.vmap(lambda rng: jax.random.permutation(rng, num_patches))(rngs)
 
 
 def reconstruction_loss(
@@ -206,25 +186,24 @@ class MAE:
   network: Network
   views: ClassVar[Mapping[str, int]] = {'global': 1}
 
-  def _num_patches(self, images: Array) -> int:
-    size = self.network.encoder.patch_size
-    return math.prod(side // size for side in images.shape[1:3])
+  @property
+  def masks(self) -> Mapping[str, int]:
+    """The patches of the encoder."""
+    return {'global': self.network.encoder.patch_size}
 
   def init(self, rng: Array, batch: Mapping):
     """Parameters of encoder and decoder; there is nothing else."""
     images = batch['views']['global'][0]
-    num = self._num_patches(images)
+    num = vit.patchify(images, self.network.encoder.patch_size).shape[1]
     order = jnp.broadcast_to(jnp.arange(num), (len(images), num))
     visible = num_visible(num, self.config.mask_ratio)
     return self.network.init(rng, images, order, visible)['params'], {}
 
   def loss(self, params, model_state, batch, *, step, rng):
     """The error of the hidden patches, a random choice for each image."""
-    del step
-    images = batch['views']['global'][0]
-    num = self._num_patches(images)
-    visible = num_visible(num, self.config.mask_ratio)
-    order = random_orders(rng, batch['row'], num)
+    del step, rng
+    images, order = batch['views']['global'][0], batch['masks']['global'][0]
+    visible = num_visible(order.shape[1], self.config.mask_ratio)
     features, p = self.network.apply({'params': params}, images, order, visible)
     pixels = vit.patchify(images, self.network.encoder.patch_size)
     loss, error = reconstruction_loss(

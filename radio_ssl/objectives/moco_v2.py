@@ -44,10 +44,9 @@ class Config:
 
   def __post_init__(self):
     _momentum.check_decay(self.ema_decay)
-    if self.temperature <= 0:
-      raise ValueError(
-        f'objective.temperature is {self.temperature}; wanted > 0.'
-      )
+    base.check_positive(self, 'temperature')
+    base.check_least(self, 0, 'projector_hidden')
+    base.check_least(self, 1, 'projector_out')
 
 
 def info_nce(

@@ -37,10 +37,10 @@ class Config:
 
   def __post_init__(self):
     _momentum.check_decay(self.ema_decay)
-    if self.temperature <= 0:
-      raise ValueError(
-        f'objective.temperature is {self.temperature}; wanted > 0.'
-      )
+    base.check_positive(self, 'temperature')
+    base.check_least(
+      self, 1, 'projector_hidden', 'projector_out', 'predictor_hidden'
+    )
 
 
 def symmetric_contrast(

@@ -2,14 +2,13 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from radio_ssl.models import heads
-from radio_ssl.objectives import _contrast, _queue, base
+from radio_ssl.objectives import _contrast, _forward, _queue, base
 
 Array = jax.Array
 
@@ -26,6 +25,8 @@ class Config:
     predictor_hidden: width of the predictor's hidden layer; the paper has 4096.
     queue_size: projections of earlier images that neighbours are sought among,
       the paper's support set Q; a multiple of the batch.
+    local_views: small views beside the two global ones, of which no neighbours
+      are sought; they need `config.views['local']`.
   """
 
   temperature: float = 0.1
@@ -33,12 +34,14 @@ class Config:
   projector_out: int = 256
   predictor_hidden: int = 1024
   queue_size: int = 512
+  local_views: int = 0
 
   def __post_init__(self):
-    if self.temperature <= 0:
-      raise ValueError(
-        f'objective.temperature is {self.temperature}; wanted > 0.'
-      )
+    base.check_positive(self, 'temperature')
+    base.check_least(self, 0, 'local_views')
+    base.check_least(
+      self, 1, 'projector_hidden', 'projector_out', 'predictor_hidden'
+    )
 
 
 def nearest(z: Array, rows: Array, count: int) -> tuple[Array, Array]:
@@ -81,7 +84,12 @@ class NNCLR:
   config: Config
   network: Network
   axis_name: str | None
-  views: ClassVar[Mapping[str, int]] = {'global': 2}
+
+  @property
+  def views(self) -> Mapping[str, int]:
+    """Two global views, and the local ones where there are any."""
+    local = self.config.local_views
+    return {'global': 2} | ({'local': local} if local else {})
 
   def init(self, rng: Array, batch: Mapping):
     """Parameters, batch statistics and a queue of random directions."""
@@ -97,7 +105,7 @@ class NNCLR:
     }
 
   def loss(self, params, model_state, batch, *, step, rng):
-    """The mean of eq. (3) over both orders of the two views.
+    """The mean of eq. (3) over the pairs of a global view and another one.
 
     With predictions in place of the other view's projections, as in section
     3.2. The term with the roles of neighbours and predictions exchanged, which
@@ -108,22 +116,17 @@ class NNCLR:
     """
     del step, rng
     batch_stats, queue = model_state['batch_stats'], model_state['queue']
-    features, projections, predictions = [], [], []
-    for images in batch['views']['global']:
-      (feature, z, p), mutated = self.network.apply(
-        {'params': params, 'batch_stats': batch_stats},
-        images,
-        mutable=['batch_stats'],
+    outputs = {}
+    for group in self.views:
+      outputs[group], batch_stats = _forward.each_view(
+        self.network, params, batch_stats, batch['views'][group]
       )
-      batch_stats = mutated['batch_stats']
-      features.append(feature)
-      projections.append(z)
-      predictions.append(p)
+    features, projections, _ = outputs['global']
     with jax.default_matmul_precision('highest'):
-      neighbours, cosines = nearest(jnp.stack(projections), queue['rows'], 1)
+      neighbours, cosines = nearest(projections, queue['rows'], 1)
       loss, found = _contrast.across_views(
         neighbours[:, :, 0],
-        jnp.stack(predictions),
+        jnp.concatenate([p for _, _, p in outputs.values()]),
         temperature=self.config.temperature,
         axis_name=self.axis_name,
       )
@@ -138,7 +141,8 @@ class NNCLR:
       loss,
       {'batch_stats': batch_stats, 'queue': queue},
       metrics,
-      jnp.concatenate(features),
+      # Views of one size come in one batch: those are what monitors compare.
+      features.reshape(-1, features.shape[-1]),
     )
 
   def after_update(self, old_params, params, model_state, step):

@@ -29,10 +29,8 @@ class Config:
   projector_out: int = 128
 
   def __post_init__(self):
-    if self.temperature <= 0:
-      raise ValueError(
-        f'objective.temperature is {self.temperature}; wanted > 0.'
-      )
+    base.check_positive(self, 'temperature')
+    base.check_least(self, 1, 'projector_hidden', 'projector_out')
 
 
 def nt_xent(

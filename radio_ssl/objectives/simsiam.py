@@ -36,9 +36,7 @@ class Config:
   predictor_hidden: int = 512
 
   def __post_init__(self):
-    for field, value in vars(self).items():
-      if value < 1:
-        raise ValueError(f'objective.{field} is {value}; wanted 1 or more.')
+    base.check_least(self, 1, *vars(self))
 
 
 def negative_cosine(p: Array, z: Array) -> Array:

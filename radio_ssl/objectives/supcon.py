@@ -37,10 +37,9 @@ class Config:
   projector_out: int = 128
 
   def __post_init__(self):
-    if self.temperature <= 0:
-      raise ValueError(
-        f'objective.temperature is {self.temperature}; wanted > 0.'
-      )
+    base.check_positive(self, 'temperature')
+    base.check_least(self, 0, 'projector_hidden')
+    base.check_least(self, 1, 'projector_out')
 
 
 def supervised_contrast(

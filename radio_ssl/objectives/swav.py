@@ -46,24 +46,19 @@ class Config:
   freeze_prototypes_epochs: int = 1
 
   def __post_init__(self):
-    for field in ('temperature', 'sinkhorn_epsilon'):
-      if getattr(self, field) <= 0:
-        raise ValueError(
-          f'objective.{field} is {getattr(self, field)}; wanted > 0.'
-        )
-    for field, least in (
-      ('num_prototypes', 2),
-      ('sinkhorn_iterations', 1),
-      ('local_views', 0),
-      ('queue_size', 0),
-      ('queue_start_epoch', 0),
-      ('freeze_prototypes_epochs', 0),
-    ):
-      if getattr(self, field) < least:
-        raise ValueError(
-          f'objective.{field} is {getattr(self, field)}; wanted {least} or '
-          'more.'
-        )
+    base.check_positive(self, 'temperature', 'sinkhorn_epsilon')
+    base.check_least(self, 2, 'num_prototypes')
+    base.check_least(
+      self, 1, 'projector_hidden', 'projector_out', 'sinkhorn_iterations'
+    )
+    base.check_least(
+      self,
+      0,
+      'local_views',
+      'queue_size',
+      'queue_start_epoch',
+      'freeze_prototypes_epochs',
+    )
 
 
 def codes(

@@ -39,11 +39,11 @@ class Config:
   projector_out: int = 2048
 
   def __post_init__(self):
-    for field, value in vars(self).items():
-      if field.endswith('_weight') and value < 0:
-        raise ValueError(f'objective.{field} is {value}; wanted >= 0.')
-      if not field.endswith('_weight') and value <= 0:
-        raise ValueError(f'objective.{field} is {value}; wanted > 0.')
+    base.check_least(
+      self, 0, 'invariance_weight', 'variance_weight', 'covariance_weight'
+    )
+    base.check_positive(self, 'target_std', 'epsilon')
+    base.check_least(self, 1, 'projector_hidden', 'projector_out')
 
 
 def invariance(z: Array) -> Array:

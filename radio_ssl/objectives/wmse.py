@@ -44,15 +44,15 @@ class Config:
   whitening_eps: float = 1e-8
 
   def __post_init__(self):
-    if self.num_views < 2:
-      raise ValueError(
-        f'objective.num_views is {self.num_views}; wanted 2 or more.'
-      )
-    if self.whitening_iterations < 1:
-      raise ValueError(
-        'objective.whitening_iterations is '
-        f'{self.whitening_iterations}; wanted 1 or more.'
-      )
+    base.check_least(self, 2, 'num_views')
+    base.check_least(
+      self,
+      1,
+      'projector_hidden',
+      'projector_out',
+      'whitening_size',
+      'whitening_iterations',
+    )
     if not 0 < self.whitening_eps < 1:
       raise ValueError(
         f'objective.whitening_eps is {self.whitening_eps}; wanted within '

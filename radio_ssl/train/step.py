@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from radio_ssl.augment import masks
 from radio_ssl.objectives import base
 from radio_ssl.train import monitors
 from radio_ssl.train import state as train_state
@@ -43,6 +44,12 @@ def make_train_step(
     )
     inputs = {k: batch[k] for k in ('index', 'row', 'label') if k in batch}
     inputs['views'] = make_views(batch, rng_views)
+    inputs['masks'] = masks.make(
+      getattr(objective, 'masks', {}),
+      inputs['views'],
+      jax.random.fold_in(rng_loss, 1),
+      batch['row'],
+    )
 
     def loss_fn(params):
       output = objective.loss(

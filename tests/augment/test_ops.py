@@ -3,6 +3,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import PIL.Image
 import pytest
 
 from radio_ssl.augment import ops
@@ -68,6 +69,39 @@ def test_one_pixel_moves_where_it_should(flip, angle, zoom, shift):
   np.testing.assert_allclose(_centroid(out), wanted, atol=0.3)
   peak = np.unravel_index(out.argmax(), out.shape) - np.asarray([25, 25])
   np.testing.assert_allclose(peak, wanted, atol=0.75)
+
+
+def _bicubic(frame, size, **where):
+  y, x = ops.positions(size, **where)
+  return np.asarray(ops.warp_bicubic(jnp.asarray(frame), y, x))
+
+
+def test_bicubic_warp_is_that_of_pillow():
+  frame = np.random.RandomState(1).normal(size=(20, 16)).astype('f4')
+  wanted = PIL.Image.fromarray(frame).resize((48, 60), PIL.Image.BICUBIC)
+  here = {'zoom': 1 / 3, 'angle': 0.0, 'flip': False, 'shift': np.zeros(2)}
+  found = _bicubic(frame, 30, **here)
+  np.testing.assert_allclose(
+    found, np.asarray(wanted)[15:45, 9:39], rtol=1e-4, atol=1e-5
+  )
+
+
+def test_bicubic_warp_keeps_pixels_fluxes_and_the_sky_outside():
+  frame = np.random.RandomState(2).normal(size=(12, 12)).astype('f4')
+  here = {'zoom': 1.0, 'angle': 0.0, 'flip': False, 'shift': np.zeros(2)}
+  wide = np.pad(frame, 20)
+  np.testing.assert_allclose(_bicubic(frame, 52, **here), wide, atol=1e-5)
+  y, x = np.mgrid[-20:21, -20:21]
+  beam = np.exp(-4 * np.log(2) * (y**2 + x**2) / 3.0**2).astype('f4')
+  turned = {'zoom': 0.6, 'angle': 0.7, 'shift': np.asarray([0.3, 0.2])}
+  y, x = ops.positions(81, **here | turned)
+  exact = np.exp(-4 * np.log(2) * (y**2 + x**2) / 3.0**2)
+  cubic, linear = (
+    np.asarray(warp(jnp.asarray(beam), y, x))
+    for warp in (ops.warp_bicubic, ops.warp)
+  )
+  assert cubic.sum() * 0.6**2 == pytest.approx(beam.sum(), rel=1e-3)
+  assert np.abs(cubic - exact).max() < 0.5 * np.abs(linear - exact).max()
 
 
 @pytest.mark.parametrize('zoom', [1.0, 0.6])

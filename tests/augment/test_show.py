@@ -36,17 +36,16 @@ def dataset(tmp_path):
 
 def test_each_panel_makes_one_change():
   group = views.ViewGroup()
-  changes = show.alone(group)
-  assert len(changes) >= 10 + len(stretch.STRETCHES)
+  changes = show.alone(group) | show.stretched(group)
+  assert len(changes) >= 11 + len(stretch.STRETCHES)
   fields = set()
   for one in changes.values():
     mine = {f for f in vars(one) if getattr(one, f) != show._OFF.get(f, 0)}
     on = {f for f in show._OFF if f in mine and getattr(one, f) != show._OFF[f]}
     assert len(on - {'flip'}) <= 1
     fields |= on
-  # Every change that a group can make has a panel, but channels, which the
-  # views themselves show.
-  assert fields == set(show._OFF) - {'channel_stretches'}
+  # Every change that a group can make has a panel.
+  assert fields == set(show._OFF)
 
 
 def test_sheet_has_a_row_an_image(dataset):
@@ -58,10 +57,15 @@ def test_sheet_has_a_row_an_image(dataset):
   names, made = show.panels(config, 3)
   assert len(set(names)) == 3
   first, *_, last = made
-  assert (first, last) == ('input', 'global views')
-  for images in made.values():
-    assert images.shape[1:] == (3, 24, 24, 1)
+  assert (first, last) == ('input', 'global: views')
+  for title, images in made.items():
+    channels = 3 if 'stretch' in title else 1
+    assert images.shape[1:] == (3, 24, 24, channels)
     assert np.isfinite(images).all()
+    # Under a stretch up to a thousand rms noise would be black.
+    assert channels == 1 or images.max() > 0.2
+  red, green, _ = np.moveaxis(made['global: stretch by channel'], -1, 0)
+  assert np.abs(red - green).max() > 0.1
   figure = show.sheet(names, made)
   assert len(figure.axes) == 3 * sum(len(images) for images in made.values())
 

@@ -306,3 +306,13 @@ def test_blur_and_noise_need_a_scale_and_a_beam():
   assert _views(_batch(_sky(2)), group=PLAIN, input=whole, geometry=varying)[
     'global'
   ].shape == (2, 2, 50, 50, 1)
+
+
+def test_views_are_bicubic_where_the_group_says_so():
+  batch = _batch(_sky(1))
+  turned = dataclasses.replace(PLAIN, crop_area=(1.0, 1.0))
+  linear, cubic = (
+    _views(batch, group=dataclasses.replace(turned, bicubic=b), input=LINEAR)
+    for b in (False, True)
+  )
+  assert 1e-3 < np.abs(linear['global'] - cubic['global']).max() < 0.3

@@ -330,6 +330,8 @@ def test_average_has_no_predictors_and_moves_by_one_minus_decay():
     ({'feature_weight': -1.0}, r'objective\.feature_weight is -1'),
     ({'neighbours': 513}, r'objective\.neighbours is 513; .* queue_size, 512'),
     ({'projector_out': 20}, r'projector_out is 20; .* transformer_heads, 8'),
+    ({'transformer_heads': 0}, r'objective\.transformer_heads is 0; wanted 1'),
+    ({'transformer_layers': 0}, r'objective\.transformer_layers is 0'),
     ({'dropout': 1.0}, r'objective\.dropout is 1'),
     ({'ema_decay': 2.0}, r'objective\.ema_decay is 2'),
   ],

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 
+from radio_ssl.augment import masks
 from radio_ssl.models import resnet, vit
 from radio_ssl.objectives import base
 from radio_ssl.train import state as train_state
@@ -272,6 +273,9 @@ def test_blank_images_give_no_nan(one_device):
     group: jnp.zeros((count, _BATCH, _SIZE, _SIZE, 1))
     for group, count in objective.views.items()
   }
+  hidden = masks.make(
+    getattr(objective, 'masks', {}), views, jax.random.key(2), _batch()['row']
+  )
 
   @jax.jit
   def gradient(params):
@@ -279,7 +283,7 @@ def test_blank_images_give_no_nan(one_device):
       return objective.loss(
         params,
         state.model_state,
-        {'views': views, **_batch()},
+        {'views': views, 'masks': hidden, **_batch()},
         step=jnp.int32(0),
         rng=jax.random.key(1),
       ).loss

@@ -7,6 +7,7 @@ import pytest
 from flax import linen as nn
 
 from radio_ssl.models import base as base_model
+from radio_ssl.models import vit
 from radio_ssl.objectives import _assign, dino
 
 
@@ -95,7 +96,7 @@ class Stub(nn.Module):
     )
 
 
-def _make(**fields):
+def _make(encoder=None, **fields):
   settings = {
     'projector_hidden': 6,
     'projector_out': 4,
@@ -105,7 +106,7 @@ def _make(**fields):
   }
   return dino.make(
     dino.Config(**(settings | fields)),
-    encoder=Stub(),
+    encoder=encoder or Stub(),
     axis_name=None,
     num_steps=100,
     steps_per_epoch=10,
@@ -166,6 +167,36 @@ def test_whole_loss_is_that_of_numpy(num_local):
     atol=1e-6,
   )
   assert out.features.shape == (16, 2)
+
+
+def test_vit_learns_from_local_views_of_another_size():
+  encoder = vit.ViT(
+    depth=1,
+    features=8,
+    heads=2,
+    patch_size=3,
+    base_size_pix=6,
+    registers=1,
+    pool='class',
+    dtype=jnp.float32,
+  )
+  objective, batch = _make(encoder, local_views=2), _batch(2)
+  params, state = objective.init(jax.random.key(0), batch)
+
+  @jax.jit
+  def gradient(batch):
+    def loss(params):
+      return objective.loss(
+        params, state, batch, step=jnp.int32(0), rng=jax.random.key(1)
+      ).loss
+
+    return jax.value_and_grad(loss)(params)
+
+  loss, grads = gradient(batch)
+  assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
+  assert np.abs(grads['encoder']['position']).min(axis=1).all()
+  batch['views']['local'] = 2 * batch['views']['local']
+  assert gradient(batch)[0] != loss
 
 
 @pytest.mark.parametrize(

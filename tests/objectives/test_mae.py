@@ -7,6 +7,7 @@ import optax
 import pytest
 from flax import linen as nn
 
+from radio_ssl.augment import masks
 from radio_ssl.models import base as models
 from radio_ssl.models import vit
 from radio_ssl.objectives import mae
@@ -27,11 +28,14 @@ class _Pixels(nn.Module):
     return models.Features(tokens.mean(axis=1), tokens)
 
 
-def _batch(rows=None, seed=0):
-  shape = (1, _ROWS, _SIDE, _SIDE, 2)
-  images = np.random.default_rng(seed).normal(size=shape)
-  rows = jnp.arange(_ROWS) if rows is None else jnp.asarray(rows)
-  return {'views': {'global': jnp.asarray(images)}, 'row': rows}
+def _batch():
+  generator = np.random.default_rng(0)
+  images = generator.normal(size=(1, _ROWS, _SIDE, _SIDE, 2))
+  orders = generator.permuted(np.tile(np.arange(4), (1, _ROWS, 1)), axis=2)
+  return {
+    'views': {'global': jnp.asarray(images)},
+    'masks': {'global': jnp.asarray(orders)},
+  }
 
 
 def _by_the_paper(p, pixels, norm_pix):
@@ -83,22 +87,6 @@ def test_blank_patches_have_finite_gradients(norm_pix, num):
   )(zero)
   assert loss == 0
   assert np.isfinite(gradient).all()
-
-
-def test_every_image_has_an_order_of_its_own_that_hangs_on_its_row():
-  rng = jax.random.key(3)
-  orders = mae.random_orders(rng, jnp.arange(6), 16)
-  np.testing.assert_array_equal(np.sort(orders, axis=1), [np.arange(16)] * 6)
-  assert len({tuple(order) for order in orders.tolist()}) == 6
-  later = mae.random_orders(rng, jnp.arange(4, 6), 16)
-  np.testing.assert_array_equal(later, orders[4:])
-
-
-def test_every_patch_is_seen_as_often_as_any_other():
-  orders = mae.random_orders(jax.random.key(0), jnp.arange(4000), 16)
-  seen = np.bincount(np.ravel(orders[:, :4]), minlength=16) / 4000
-  # Five standard deviations of a share of 1/4.
-  np.testing.assert_allclose(seen, 0.25, atol=5 * np.sqrt(3 / 16 / 4000))
 
 
 def test_sine_cosine_at_a_place_is_its_formula():
@@ -154,13 +142,12 @@ def test_hidden_patches_are_predicted_from_the_shown_ones_alone(norm_pix):
     decoder_heads=2,
   )
   objective = mae.make(config, encoder=_Pixels(), axis_name=None)
-  rng, rows = jax.random.key(5), [4, 1, 9]
   with jax.enable_x64(True):
-    batch = _batch(rows)
+    batch = _batch()
     params, state = objective.init(jax.random.key(0), batch)
     params = _random(params, 1)
-    output = objective.loss(params, state, batch, step=0, rng=rng)
-    orders = np.asarray(mae.random_orders(rng, jnp.asarray(rows), 4))
+    output = objective.loss(params, state, batch, step=0, rng=None)
+    orders = np.asarray(batch['masks']['global'][0])
     position = np.asarray(mae.sine_cosine((2, 2), 8))
     losses, pooled = [], []
     patches = np.asarray(vit.patchify(batch['views']['global'][0], _PATCH))
@@ -199,8 +186,9 @@ def test_what_is_shown_tells_what_is_hidden():
     # Of one brightness each, and another one at each step: nothing can be
     # learnt by heart.
     images = jax.random.normal(rng, (1, 64, 1, 1, 1))
-    images = jnp.broadcast_to(images, (1, 64, 16, 16, 1))
-    return {'views': {'global': images}, 'row': jnp.arange(64)}
+    views = {'global': jnp.broadcast_to(images, (1, 64, 16, 16, 1))}
+    hidden = masks.make(objective.masks, views, rng, jnp.arange(64))
+    return {'views': views, 'masks': hidden}
 
   @jax.jit
   def train(params):
@@ -219,31 +207,6 @@ def test_what_is_shown_tells_what_is_hidden():
   losses = train(params)
   # Who sees nothing is wrong by the variance, 1.
   assert losses[-10:].mean() < 0.1
-
-
-def test_two_devices_equal_one():
-  objective = mae.make(
-    mae.Config(decoder_width=8, decoder_depth=1, decoder_heads=2),
-    encoder=_Pixels(),
-    axis_name=None,
-  )
-  images = np.random.default_rng(0).normal(size=(1, 4, _SIDE, _SIDE, 1))
-  images = images.astype(np.float32)
-  whole = {'views': {'global': images}, 'row': np.arange(4)}
-  params, _ = objective.init(jax.random.key(0), whole)
-
-  def loss(batch):
-    rng = jax.random.key(1)
-    return objective.loss(params, {}, batch, step=0, rng=rng).loss
-
-  halves = {
-    'views': {
-      'global': images.reshape(1, 2, 2, _SIDE, _SIDE, 1).swapaxes(0, 1)
-    },
-    'row': np.arange(4).reshape(2, 2),
-  }
-  losses = jax.pmap(loss, axis_name='d')(halves)
-  np.testing.assert_allclose(losses.mean(), jax.jit(loss)(whole), rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -15,22 +15,28 @@ def _cosine(a, b):
 
 
 def _by_the_paper(anchors, p, temperature: float) -> float:
-  """Eq. (3) for both orders of the views, as algorithm 1 sums it."""
+  """Eq. (3) for each global view and each other one, as algorithm 1 sums it."""
   count = len(anchors[0])
-  total = 0.0
-  for this, other in ((0, 1), (1, 0)):
-    for i in range(count):
-      terms = [
-        np.exp(_cosine(anchors[this][i], p[other][k]) / temperature)
-        for k in range(count)
-      ]
-      total -= np.log(terms[i] / sum(terms)) / count / 2
-  return total
+  losses = []
+  for this in (0, 1):
+    for other in range(len(p)):
+      if other == this:
+        continue
+      for i in range(count):
+        terms = [
+          np.exp(_cosine(anchors[this][i], p[other][k]) / temperature)
+          for k in range(count)
+        ]
+        losses.append(-np.log(terms[i] / sum(terms)))
+  return np.mean(losses)
 
 
+@pytest.mark.parametrize('num_views', [2, 5])
 @pytest.mark.parametrize('temperature', [0.1, 0.5])
-def test_loss_equals_the_papers_formula(temperature):
-  anchors, p = np.random.default_rng(0).normal(size=(2, 2, 6, 5))
+def test_loss_equals_the_papers_formula(temperature, num_views):
+  generator = np.random.default_rng(0)
+  anchors = generator.normal(size=(2, 6, 5))
+  p = generator.normal(size=(num_views, 6, 5))
   with jax.enable_x64(True):
     loss, found = _contrast.across_views(
       jnp.asarray(anchors), jnp.asarray(p), temperature=temperature
@@ -75,8 +81,10 @@ def test_no_gradient_flows_through_the_search():
   assert not grad.any()
 
 
-def test_two_devices_equal_one_in_loss_and_gradient():
-  both = np.random.default_rng(3).normal(size=(2, 2, 8, 5)).astype(np.float32)
+@pytest.mark.parametrize('num_views', [2, 3])
+def test_two_devices_equal_one_in_loss_and_gradient(num_views):
+  rows = np.random.default_rng(3).normal(size=(2 + num_views, 8, 5))
+  both = np.split(rows.astype(np.float32), [2])
 
   def mapped(anchors, p):
     loss, grads = jax.value_and_grad(
@@ -86,7 +94,7 @@ def test_two_devices_equal_one_in_loss_and_gradient():
     return jax.lax.pmean(loss, 'd'), grads
 
   def split(x):
-    return jnp.asarray(x).reshape(2, 2, 4, 5).transpose(1, 0, 2, 3)
+    return jnp.asarray(x).reshape(-1, 2, 4, 5).transpose(1, 0, 2, 3)
 
   loss, grads = jax.pmap(mapped, axis_name='d')(*map(split, both))
   expected, expected_grads = jax.value_and_grad(
@@ -95,7 +103,7 @@ def test_two_devices_equal_one_in_loss_and_gradient():
   np.testing.assert_allclose(loss, [expected] * 2, rtol=1e-6)
   for grad, expected_grad in zip(grads, expected_grads, strict=True):
     # Each device differentiates its own mean: the mean over devices has half.
-    grad = grad.transpose(1, 0, 2, 3).reshape(2, 8, 5) / 2
+    grad = grad.transpose(1, 0, 2, 3).reshape(-1, 8, 5) / 2
     np.testing.assert_allclose(grad, expected_grad, atol=1e-6)
 
 
@@ -133,7 +141,7 @@ def _mlp(params, x, *, hidden, norm_last=False):
   return norm('norm_last', x) if norm_last else x
 
 
-def _start(views):
+def _start(groups):
   """An objective, random parameters and a state whose queue is at row 6."""
   config = nnclr.Config(
     temperature=0.3,
@@ -141,9 +149,11 @@ def _start(views):
     projector_out=5,
     predictor_hidden=7,
     queue_size=12,
+    local_views=len(groups.get('local', ())),
   )
   objective = nnclr.make(config, encoder=_Mean(), axis_name=None, batch_size=6)
-  batch = {'views': {'global': jnp.asarray(views, jnp.float32)}}
+  views = {k: jnp.asarray(v, jnp.float32) for k, v in groups.items()}
+  batch = {'views': views}
   params, state = objective.init(jax.random.key(0), batch)
   generator = np.random.default_rng(5)
   params = jax.tree.map(
@@ -153,9 +163,14 @@ def _start(views):
   return objective, params, state, batch
 
 
-def test_neighbours_of_one_view_are_predicted_from_the_other():
-  views = np.random.default_rng(4).normal(size=(2, 6, 4, 4, 3))
-  objective, params, state, batch = _start(views)
+@pytest.mark.parametrize('num_local', [0, 3])
+def test_neighbours_of_a_global_view_are_predicted_from_the_others(num_local):
+  generator = np.random.default_rng(4)
+  groups = {'global': generator.normal(size=(2, 6, 4, 4, 3))}
+  if num_local:
+    groups['local'] = generator.normal(size=(num_local, 6, 2, 2, 3))
+  objective, params, state, batch = _start(groups)
+  assert objective.views == {k: len(v) for k, v in groups.items()}
   output = objective.loss(
     params, state, batch, step=jnp.int32(0), rng=jax.random.key(0)
   )
@@ -163,12 +178,13 @@ def test_neighbours_of_one_view_are_predicted_from_the_other():
   rows = np.asarray(state['queue']['rows'], np.float64)
   z = [
     _mlp(layers['projector'], x, hidden=2, norm_last=True)
+    for views in groups.values()
     for x in views.mean(axis=(2, 3))
   ]
   p = [_mlp(layers['predictor'], x, hidden=1) for x in z]
   anchors = [
     [max(rows, key=lambda row, x=x: _cosine(x, row)) for x in view]
-    for view in z
+    for view in z[:2]
   ]
   np.testing.assert_allclose(
     output.loss, _by_the_paper(anchors, p, 0.3), rtol=1e-4
@@ -179,6 +195,7 @@ def test_neighbours_of_one_view_are_predicted_from_the_other():
   np.testing.assert_allclose(queue['rows'][6:], unit, atol=1e-4)
   np.testing.assert_array_equal(queue['rows'][:6], state['queue']['rows'][:6])
   assert queue['at'] == 0
+  assert output.features.shape == (12, 3)
 
 
 def test_queue_that_batches_do_not_fill_is_refused():
@@ -186,6 +203,10 @@ def test_queue_that_batches_do_not_fill_is_refused():
     nnclr.make(nnclr.Config(), encoder=_Mean(), axis_name=None, batch_size=100)
 
 
-def test_temperature_must_be_positive():
-  with pytest.raises(ValueError, match=r'objective\.temperature is 0'):
-    nnclr.Config(temperature=0)
+@pytest.mark.parametrize(
+  ('field', 'value'),
+  [('temperature', 0), ('local_views', -1), ('predictor_hidden', 0)],
+)
+def test_fields_out_of_range_are_refused(field, value):
+  with pytest.raises(ValueError, match=rf'objective\.{field} is {value}'):
+    nnclr.Config(**{field: value})

@@ -75,6 +75,7 @@ def test_identical_and_zero_rows_have_finite_gradients(value):
   assert np.isfinite(grad).all()
 
 
-def test_temperature_must_be_positive():
-  with pytest.raises(ValueError, match=r'temperature is 0'):
-    simclr.Config(temperature=0)
+@pytest.mark.parametrize('field', ['temperature', 'projector_out'])
+def test_fields_must_be_positive(field):
+  with pytest.raises(ValueError, match=rf'objective\.{field} is 0; wanted'):
+    simclr.Config(**{field: 0})

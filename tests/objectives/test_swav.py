@@ -9,7 +9,7 @@ import optax
 import pytest
 from flax import linen as nn
 
-from configs import dino_first, swav_first
+from configs import dino_first, nnclr_first, swav_first
 from radio_ssl.augment import inputs, views
 from radio_ssl.data import examples
 from radio_ssl.models import base as base_model
@@ -308,7 +308,7 @@ def test_fields_that_make_no_sense_are_refused(fields, message):
     _make(**fields)
 
 
-@pytest.mark.parametrize('module', [dino_first, swav_first])
+@pytest.mark.parametrize('module', [dino_first, nnclr_first, swav_first])
 def test_multicrop_configs_make_their_views_of_first(module):
   config = module.get_config('multicrop')
   assert set(config) == set(swav_first.get_config())

@@ -260,6 +260,8 @@ def test_groups_that_do_not_fit_are_refused(size, out, batch_size, message):
   'fields',
   [
     {'num_views': 1},
+    {'whitening_size': 0},
+    {'projector_out': 0},
     {'whitening_iterations': 0},
     {'whitening_eps': 0.0},
     {'whitening_eps': 1.0},
