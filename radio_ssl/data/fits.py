@@ -25,6 +25,8 @@ from radio_ssl.data import beams, celestial, records, units, windows
 _BRIGHTEST_JY_BEAM = 1e7
 _MOST_ZEROS = 0.95
 # FITS standard 4.0, table 29.
+# Of Obit's multi-frequency images: the total, spectral terms, then channels.
+_ALL_CHANNELS_FIRST = 'SPECLNMF'
 _STOKES = {'I': 1, 'Q': 2, 'U': 3, 'V': 4}
 _Opened = tuple[
   IO[bytes], list[astropy.io.fits.Header], astropy.io.fits.HDUList
@@ -149,8 +151,9 @@ def opened(
     path: a FITS file: plain, .gz, .bz2, .xz or tile-compressed.
     unit: taken instead of BUNIT.
     beam_arcsec: FWHM of a round beam, taken instead of BMAJ, BMIN, BPA.
-    channel: which plane of a spectral axis, from 0; MeerKAT's cubes hold the
-      image of all channels together first.
+    channel: which plane of a spectral axis, from 0. Cubes of Obit, such as
+      MeerKAT's surveys (CTYPE SPECLNMF), hold the image of all channels
+      together first; of these None takes it.
     stokes: 'I', which None takes too, 'Q', 'U' or 'V'.
     statistics: of an image that has been opened before; without them all of it
       is looked at once.
@@ -355,6 +358,8 @@ def _plane(
     if kind == 'STOKES':
       at = _of_stokes(cards, axis, _STOKES[stokes])
     elif length == 1:
+      at = 0
+    elif kind == _ALL_CHANNELS_FIRST and channel is None:
       at = 0
     else:
       at = channel if spectral else None

@@ -189,6 +189,14 @@ def test_other_stokes_parameters_are_taken_on_request(tmp_path):
     fits.read(none, stokes='Q')
 
 
+def test_image_of_all_channels_is_taken_where_it_is_first(tmp_path):
+  cube = noise((4, 32, 40))
+  path = write(tmp_path / 'a.fits', cube, CTYPE3='SPECLNMF', NTERM=2, NSPEC=2)
+  for channel, plane in ((None, 0), (0, 0), (3, 3)):
+    image = fits.read(path, channel=channel)
+    np.testing.assert_allclose(image.pixels_jy_beam, cube[plane], rtol=1e-6)
+
+
 def test_channels_and_stokes_without_i_are_refused(tmp_path):
   path = write(tmp_path / 'a.fits', noise((3, 32, 40)), CTYPE3='FREQ')
   with pytest.raises(fits.FitsError, match=r'a\.fits: axis 3 \(FREQ\) has 3'):

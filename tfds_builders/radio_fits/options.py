@@ -129,7 +129,10 @@ class Options:
     None, 'FWHM of a round beam, taken instead of BMAJ and BMIN', float
   )
   channel: int | None = _option(
-    None, 'plane of a spectral axis, from 0; cubes are refused without it', int
+    None,
+    'plane of a spectral axis, from 0; without it cubes are refused, but for '
+    'those of MeerKAT (SPECLNMF), whose first plane has all channels',
+    int,
   )
   stokes: str | None = _option(None, 'Q, U or V of a Stokes axis; I without it')
   skip_bad: bool = _option(False, 'pass over bad files, and list them')
