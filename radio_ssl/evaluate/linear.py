@@ -23,13 +23,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from radio_ssl.data import splits
+from radio_ssl.evaluate import lbfgs
 
 Array = jax.Array
 _LOG = logging.getLogger(__name__)
 
 # From hardly any to predicting the class frequencies.
 L2_GRID = tuple(float(x) for x in np.logspace(-4, 2, 13))
-_HISTORY = 10
 _MAX_ITERATIONS = 10000
 # Problems that are worked on side by side.
 _NUM_SLOTS = 16
@@ -155,20 +155,6 @@ class _Problems(NamedTuple):
   scale: Array  # [M, D], to divide them by
 
 
-class _State(NamedTuple):
-  """L-BFGS on S problems side by side; P = (D + 1) K."""
-
-  number: Array  # [S], of the problem; M and more: none
-  point: Array  # [S, P]
-  value: Array  # [S], infinite before the first evaluation
-  gradient: Array  # [S, P]
-  direction: Array  # [S, P]
-  step: Array  # [S]
-  moves: Array  # [H, S, P], newest last
-  changes: Array  # [H, S, P], of the gradient
-  iteration: Array  # [S]
-
-
 @functools.partial(jax.jit, static_argnums=4)
 def _solve(x, labels, problems, tolerance, num_classes):
   """Weights in units of x, biases, largest gradient of each problem."""
@@ -211,56 +197,25 @@ def _solve(x, labels, problems, tolerance, num_classes):
     its = jax.tree.map(
       lambda a: a[jnp.minimum(state.number, num - 1)], problems
     )
-    state = _advance(state, functools.partial(evaluate, its=its))
+    state = lbfgs.advance(state, functools.partial(evaluate, its=its))
     largest = jnp.max(jnp.abs(state.gradient), axis=1)
     # As it is now; what comes last is the solution.
     points = points.at[state.number].set(state.point, mode='drop')
     gradients = gradients.at[state.number].set(largest, mode='drop')
     done = (largest <= tolerance) | (state.iteration >= _MAX_ITERATIONS)
-    return _next(state, done), points, gradients
+    return lbfgs.replaced(state, done), points, gradients
 
   _, points, gradients = jax.lax.while_loop(
     lambda carry: jnp.any(carry[0].number < num),
     iterate,
     (
-      _first(slots, size, x.dtype),
+      lbfgs.first(slots, size, x.dtype),
       jnp.zeros((num, size), x.dtype),
       jnp.zeros(num, x.dtype),
     ),
   )
   _, _, weights, bias = parts(points, problems)
   return weights, bias, gradients
-
-
-def _first(slots: int, size: int, dtype) -> _State:
-  """The first problems, before their first evaluation, which moves nothing."""
-  flat = jnp.zeros((slots, size), dtype)
-  history = jnp.zeros((_HISTORY, slots, size), dtype)
-  return _State(
-    number=jnp.arange(slots),
-    point=flat,
-    value=jnp.full(slots, jnp.inf, dtype),
-    gradient=flat,
-    direction=flat,
-    step=jnp.ones(slots, dtype),
-    moves=history,
-    changes=history,
-    iteration=jnp.zeros(slots, int),
-  )
-
-
-def _next(state: _State, done: Array) -> _State:
-  """Puts the next problems, or none, in the slots of those that are done."""
-  fresh = _first(*state.point.shape, state.point.dtype)
-  number = jnp.max(state.number) + jnp.cumsum(done)
-
-  def choose(new, old):
-    # The history has the slots on its second axis.
-    axis = new.ndim - 2 if new.ndim > 1 else 0
-    shape = [-1 if i == axis else 1 for i in range(new.ndim)]
-    return jnp.where(done.reshape(shape), new, old)
-
-  return jax.tree.map(choose, fresh._replace(number=number), state)
 
 
 def _principal_axes(x: Array) -> tuple[Array, Array]:
@@ -284,59 +239,6 @@ def _rotate(matrix: Array, blocks: Array) -> Array:
   problems, width, num_classes = blocks.shape
   flat = matrix @ blocks.transpose(1, 0, 2).reshape(width, -1)
   return flat.reshape(width, problems, num_classes).transpose(1, 0, 2)
-
-
-def _advance(state: _State, evaluate) -> _State:
-  """One evaluation: problems whose step is good move, the others halve it."""
-  move = state.step[:, None] * state.direction
-  value, gradient = evaluate(state.point + move)
-  expected = jnp.sum(state.gradient * move, axis=1)
-  # Near the optimum the decrease drowns in rounding; there the slope decides.
-  rounding = 1e-14 * (1 + jnp.abs(state.value))
-  good = value <= state.value + 1e-4 * expected + rounding
-  keep = good[:, None]
-  change = gradient - state.gradient
-  useful = keep & (jnp.sum(move * change, axis=1) > 0)[:, None]
-  moves = jnp.where(useful, _push(state.moves, move), state.moves)
-  changes = jnp.where(useful, _push(state.changes, change), state.changes)
-  gradient = jnp.where(keep, gradient, state.gradient)
-  return state._replace(
-    point=jnp.where(keep, state.point + move, state.point),
-    value=jnp.where(good, value, state.value),
-    gradient=gradient,
-    direction=jnp.where(
-      keep, _direction(gradient, moves, changes), state.direction
-    ),
-    step=jnp.where(good, 1.0, state.step / 2),
-    moves=moves,
-    changes=changes,
-    iteration=state.iteration + 1,
-  )
-
-
-def _push(history: Array, entry: Array) -> Array:
-  return jnp.concatenate([history[1:], entry[None]])
-
-
-def _direction(gradient: Array, moves: Array, changes: Array) -> Array:
-  """The two-loop recursion, Nocedal & Wright 2006, algorithm 7.4."""
-  products = jnp.sum(moves * changes, axis=2)
-  # Entries not yet filled are zero and drop out.
-  rho = jnp.where(products > 0, 1 / jnp.where(products > 0, products, 1), 0)
-  q, alphas = gradient, []
-  for i in reversed(range(_HISTORY)):
-    alpha = rho[i] * jnp.sum(moves[i] * q, axis=1)
-    q = q - alpha[:, None] * changes[i]
-    alphas.append(alpha)
-  curvature = jnp.sum(changes[-1] ** 2, axis=1)
-  gamma = jnp.where(
-    curvature > 0, products[-1] / jnp.where(curvature > 0, curvature, 1), 1
-  )
-  q = gamma[:, None] * q
-  for i, alpha in zip(range(_HISTORY), reversed(alphas), strict=True):
-    beta = rho[i] * jnp.sum(changes[i] * q, axis=1)
-    q = q + (alpha - beta)[:, None] * moves[i]
-  return -q
 
 
 def choose_l2(
