@@ -174,7 +174,7 @@ def test_vit_learns_from_local_views_of_another_size():
     depth=1,
     features=8,
     heads=2,
-    patch_size=3,
+    patch_size=1,
     base_size_pix=6,
     registers=1,
     pool='class',
