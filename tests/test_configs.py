@@ -140,7 +140,15 @@ def test_paper_config_has_the_settings_of_the_benchmark(name):
     assert config.optimizer.trust_coefficient == 0.02
     assert config.optimizer.clip
   assert (config.warmup_epochs, config.final_lr_fraction) == (10, 0)
+  shown = config.input
+  assert (shown.size_pix, shown.channels) == (224, 3)
+  assert (shown.interval, shown.stretch) == ('minmax', 'linear')
   group = config.views['global']
+  assert group.channel_stretches == (
+    ('power', 'squared', 'sinh'),
+    ('linear',),
+    ('log', 'sqrt', 'asinh'),
+  )
   assert (group.crop_area, group.bicubic) == ((0.65, 1), True)
   assert (group.contrast_probability, group.contrast) == (0.5, (0.2, 1.8))
   assert (group.blur_probability, group.flip) == (0.25, True)
