@@ -16,6 +16,10 @@ from radio_ssl.evaluate import linear, metrics
 # With one source of a class none is left to choose L2 by. For two classes it
 # has no influence then: the boundary halves the way between the two.
 _L2_OF_ONE = 1.0
+# Where values of L2 are compared. Few labels can be told apart by many features
+# without any penalty: a fit of a weak one that stops early then looks better
+# than it is, at 1e-4 (`linear.COARSE_TOLERANCE`) by enough to be chosen.
+_TOLERANCE = 1e-6
 
 
 def curve(
@@ -164,7 +168,7 @@ def _choose_l2(
   probe = fit(
     l2=np.tile(grid, len(rows) * num_folds),
     rows=np.repeat(training.reshape(-1, len(labels)), len(grid), axis=0),
-    tolerance=linear.COARSE_TOLERANCE,
+    tolerance=_TOLERANCE,
   )
   log_p = probe.log_probabilities(features)
   own = np.take_along_axis(log_p, labels[None, :, None], axis=2)[..., 0]
