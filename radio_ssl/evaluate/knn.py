@@ -1,7 +1,9 @@
 """The k nearest neighbours by cosine, weighted as Wu et al. 2018 do.
 
 A neighbour at similarity s votes for its class with exp(s / temperature),
-section 3.4 of https://arxiv.org/abs/1805.01978.
+section 3.4 of https://arxiv.org/abs/1805.01978. Ours: features are standardised
+on the training rows first, as they are for the linear probe. Encoders put a
+large common vector into all of them, beside which all cosines are nearly 1.
 """
 
 from typing import Any
@@ -12,6 +14,22 @@ from radio_ssl.data import splits
 
 _NEIGHBOURS = (1, 5, 10, 20, 50)
 _TEMPERATURES = (0.02, 0.07, 0.2, 1.0)
+
+
+def similarity(train_features: np.ndarray, features: np.ndarray) -> np.ndarray:
+  """Cosines [M, N] of features [M, D] with training features [N, D].
+
+  Both standardised on the training rows; a feature that is constant there says
+  nothing.
+  """
+  mean, scale = train_features.mean(axis=0), train_features.std(axis=0)
+  # Rounding leaves a trace of a spread in a constant column.
+  constant = scale <= 1e-6 * np.abs(train_features).max(axis=0)
+  weight = np.where(constant, 0, 1 / np.where(constant, 1, scale))
+  unit, train_unit = (
+    _unit((rows - mean) * weight) for rows in (features, train_features)
+  )
+  return unit @ train_unit.T
 
 
 def vote(
@@ -33,10 +51,10 @@ def vote(
     k: neighbours that vote; all where there are fewer.
     temperature: > 0.
   """
-  similarity = _unit(features) @ _unit(train_features).T
+  cosines = similarity(train_features, features)
   k = min(k, len(train_labels))
-  nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
-  chosen = np.take_along_axis(similarity, nearest, axis=1)
+  nearest = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
+  chosen = np.take_along_axis(cosines, nearest, axis=1)
   weight = np.exp((chosen - chosen.max(axis=1, keepdims=True)) / temperature)
   votes = np.zeros((len(features), num_classes))
   for label in range(num_classes):

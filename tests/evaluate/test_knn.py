@@ -5,8 +5,9 @@ import pytest
 
 from radio_ssl.evaluate import knn
 
-_TRAIN = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 5.0], [-1.0, 0.0]])
-_LABELS = np.array([0, 0, 1, 1])
+# Of mean 0 and spread 1 already.
+_TRAIN = np.sqrt(2) * np.array([[1, 0], [0, 1], [-1, 0], [0, -1]])
+_LABELS = np.array([0, 1, 1, 1])
 _FOLDS = {'temperature': 0.07, 'num_folds': 5, 'seed': 0}
 
 
@@ -27,9 +28,46 @@ def test_nearest_neighbour_by_cosine_whatever_the_length():
 
 
 def test_votes_are_weighted_by_similarity():
-  weights = np.exp(np.array([1.0, 0.9 / np.hypot(0.9, 0.1), 0.0]) / 0.5)
-  expected = [weights[:2].sum() / weights.sum(), weights[2] / weights.sum()]
-  np.testing.assert_allclose(_vote([1.0, 0.0], k=3, temperature=0.5), expected)
+  weights = np.exp(np.array([0.8, 0.6, -0.6]) / 0.5)
+  expected = [weights[0] / weights.sum(), weights[1:].sum() / weights.sum()]
+  np.testing.assert_allclose(_vote([4.0, 3.0], k=3, temperature=0.5), expected)
+
+
+def test_similarity_is_that_of_features_standardised_on_the_training_rows():
+  generator = np.random.default_rng(4)
+  train, features = (generator.normal(size=(n, 6)) for n in (50, 7))
+  x, y = (
+    (rows - train.mean(axis=0)) / train.std(axis=0)
+    for rows in (features, train)
+  )
+  expected = [[a @ b / np.sqrt(a @ a * b @ b) for b in y] for a in x]
+  np.testing.assert_allclose(knn.similarity(train, features), expected)
+
+
+def test_units_and_offsets_of_features_make_no_difference():
+  x, y = _clusters()
+  generator = np.random.default_rng(5)
+  noisy = x + 2 * generator.normal(size=x.shape)
+  units = np.array([1e-3, 1, 7, 1e4, 2.0])
+  votes, chosen = _predict(noisy[:90], y[:90], noisy[90:])
+  other, again = _predict(
+    noisy[:90] * units + 100 * units, y[:90], noisy[90:] * units + 100 * units
+  )
+  assert chosen == again
+  np.testing.assert_allclose(votes, other, rtol=1e-6)
+
+
+def test_a_constant_feature_says_nothing():
+  x, _ = _clusters()
+  # Constant but for float32's rounding, and not constant in the queries.
+  column = np.float32(0.1) + np.float32(7e-9) * (np.arange(90) % 2)
+  train = np.column_stack([x[:90], column]).astype(np.float32)
+  queries = np.column_stack([x[90:], np.linspace(-9, 9, 60)])
+  np.testing.assert_allclose(
+    knn.similarity(train, queries),
+    knn.similarity(train[:, :-1], queries[:, :-1]),
+    rtol=1e-5,
+  )
 
 
 def test_more_neighbours_than_examples_is_all_of_them():
@@ -103,7 +141,7 @@ def test_twins_in_one_group_do_not_flatter_the_nearest_neighbour():
 
 
 def test_prediction_keeps_twins_together_when_it_chooses():
-  generator = np.random.default_rng(3)
+  generator = np.random.default_rng(1)
   x, y = generator.normal(size=(60, 8)), generator.integers(0, 3, 60)
   x, y = np.concatenate([x, x]), np.concatenate([y, y])
   _, fooled = _predict(x, y, x[:3])

@@ -17,7 +17,7 @@ import sklearn.preprocessing
 from radio_ssl.augment import inputs
 from radio_ssl.benchmark.report import data, pooled
 from radio_ssl.data import pipeline
-from radio_ssl.evaluate import features, protocols, selection
+from radio_ssl.evaluate import features, knn, protocols, selection
 
 _LOG = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Query:
   Attributes:
     image: number of its row in `Sources`.
     neighbours: numbers of theirs, the most alike first.
-    similarities: cosines, likewise.
+    similarities: `knn.similarity`, likewise.
   """
 
   image: int
@@ -202,24 +202,21 @@ def positions(its: Sources, *, seed: int = 0) -> tuple[np.ndarray, str]:
 
 
 def gallery(its: Sources, *, seed: int = 0) -> list[Query]:
-  """Images by chance, of each class in turn, and those nearest by cosine.
+  """Images by chance, of each class in turn, and those nearest as in `knn`.
 
   Queries come from the split that is scored, neighbours from the one that the
   probe learnt from; of a single split, no image is its own neighbour.
   """
-  norm = np.linalg.norm(its.features, axis=1, keepdims=True)
-  unit = its.features / np.where(norm > 0, norm, 1)
   splits = np.array(its.splits)
   first, last = its.splits[0], its.splits[-1]
   taught = np.flatnonzero(splits == first)
+  images = _queries(its.labels, np.flatnonzero(splits == last), seed)
+  cosines = knn.similarity(its.features[taught], its.features[images])
   found = []
-  for image in _queries(its.labels, np.flatnonzero(splits == last), seed):
-    others = taught[taught != image]
-    cosines = unit[others] @ unit[image]
-    nearest = np.argsort(-cosines, kind='stable')[:_NEIGHBOURS]
-    found.append(
-      Query(int(image), others[nearest].tolist(), cosines[nearest].tolist())
-    )
+  for image, row in zip(images, cosines, strict=True):
+    order = np.argsort(-row, kind='stable')
+    order = order[taught[order] != image][:_NEIGHBOURS]
+    found.append(Query(int(image), taught[order].tolist(), row[order].tolist()))
   return found
 
 

@@ -316,9 +316,9 @@ def _embedding(rows) -> list[Section]:
       name='gallery',
       title='Nearest neighbours',
       text='Images drawn by chance from the split that is scored, and those '
-      'of the training split nearest to them by cosine of the features of the '
-      'same encoder (where nothing else is scored, of the training split '
-      'itself). Green: of the same class; red: of another.',
+      'of the training split nearest to them by cosine of the standardised '
+      'features of the same encoder (where nothing else is scored, of the '
+      'training split itself). Green: of the same class; red: of another.',
       galleries=galleries,
       notes=notes,
     ),
