@@ -1,9 +1,13 @@
-"""CPU time of a SimCLR training step: python -m radio_ssl.bench.step.
+"""Time of a SimCLR training step: python -m radio_ssl.bench.step.
 
 ResNet-18 (ImageNet stem), one channel, two views, projector, NT-Xent, Adam:
 ours, ours with XLA's own convolution and max-pool, and PyTorch (pip install
 'radio_ssl[bench]'). Each run is a process of its own on one pinned core with
 one thread; runs alternate, and what counts is the CPU time the process used.
+
+With --gpu: 16 times the images, on the GPU that JAX and PyTorch find, by the
+clock; both may round the operands of products to TF32, or to bfloat16 by
+--dtype=bfloat16. XLA's convolution is ours there.
 """
 
 import argparse
@@ -14,31 +18,38 @@ import resource
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from unittest import mock
 
 # Images a step, by side in pixels: about the same work in each row.
 _BATCH = {64: 128, 128: 32, 224: 16}
+# So many times on a GPU.
+_GPU_FACTOR = 16
 
 
-def _views(size: int):
+def _count(args) -> int:
+  return _BATCH[args.sizes[0]] * (_GPU_FACTOR if args.gpu else 1)
+
+
+def _views(args):
   import numpy as np
 
   rng = np.random.default_rng(0)
-  shape = (2, _BATCH[size], size, size, 1)
+  shape = (2, _count(args), args.sizes[0], args.sizes[0], 1)
   return rng.uniform(size=shape).astype(np.float32)
 
 
-def _jax_step(size: int) -> Callable[[], None]:
+def _jax_step(args) -> Callable[[], None]:
   import jax
   import optax
 
   from radio_ssl.models import base
   from radio_ssl.objectives import simclr
 
-  encoder = base.make_encoder({'name': 'resnet18'})
+  encoder = base.make_encoder({'name': 'resnet18', 'dtype': args.dtype})
   objective = simclr.make(simclr.Config(), encoder=encoder, axis_name=None)
-  batch = {'views': {'global': jax.device_put(_views(size))}}
+  batch = {'views': {'global': jax.device_put(_views(args))}}
   tx = optax.adam(1e-3)
   params, model_state = jax.jit(objective.init)(jax.random.key(0), batch)
 
@@ -63,7 +74,7 @@ def _jax_step(size: int) -> Callable[[], None]:
   return run
 
 
-def _naive_step(size: int) -> Callable[[], None]:
+def _naive_step(args) -> Callable[[], None]:
   from flax import linen as nn
   from jax import lax
 
@@ -76,16 +87,17 @@ def _naive_step(size: int) -> Callable[[], None]:
     mock.patch.object(conv, 'conv', lax.conv_general_dilated),
     mock.patch.object(pool, 'max_pool', max_pool),
   ):
-    return _jax_step(size)
+    return _jax_step(args)
 
 
-def _torch_step(size: int) -> Callable[[], None]:
+def _torch_step(args) -> Callable[[], None]:
   from radio_ssl.bench import torch_step
 
-  return torch_step.make(_views(size))
+  device = 'cuda' if args.gpu else 'cpu'
+  return torch_step.make(_views(args), device=device, dtype=args.dtype)
 
 
-def _augmentation(size: int) -> Callable[[], None]:
+def _augmentation(args) -> Callable[[], None]:
   import jax
   import numpy as np
 
@@ -96,12 +108,12 @@ def _augmentation(size: int) -> Callable[[], None]:
   side = round(1.5 * 172.8 / 1.8)
   geometry = examples.Geometry(side, side, 'float32', 1.8, 5.4)
   make = views.make_views(
-    inputs.Input(size_pix=size),
+    inputs.Input(size_pix=args.sizes[0]),
     {'global': views.ViewGroup()},
     {'global': 2},
     geometry,
   )
-  count = _BATCH[size]
+  count = _count(args)
   rng = np.random.default_rng(0)
   batch = {
     'image': rng.normal(size=(count, side, side, 1)).astype(np.float32),
@@ -114,11 +126,14 @@ def _augmentation(size: int) -> Callable[[], None]:
   return lambda: jax.block_until_ready(make(batch, jax.random.key(0)))
 
 
-def _reading(size: int, data: str, split: str) -> Callable[[], None]:
+def _reading(args) -> Callable[[], None]:
   from radio_ssl.data import pipeline
 
   batches = pipeline.train_batches(
-    pipeline.open_dataset(data), split, batch_size=_BATCH[size], seed=0
+    pipeline.open_dataset(args.data),
+    args.split,
+    batch_size=_count(args),
+    seed=0,
   )
   return lambda: next(batches)
 
@@ -128,6 +143,7 @@ _KINDS = {
   'naive': _naive_step,
   'torch': _torch_step,
   'augment': _augmentation,
+  'read': _reading,
 }
 
 
@@ -137,35 +153,38 @@ def _cpu_seconds() -> float:
 
 
 def _work(args) -> None:
-  """Prints the CPU seconds of one step of args.kind, as JSON."""
+  """Prints the seconds of one step of args.kind, as JSON."""
   from radio_ssl.train import memory
 
   memory.keep_freed()
-  if args.kind == 'read':
-    # Threads read ahead: enough steps for that not to matter.
-    run, steps = _reading(args.sizes[0], args.data, args.split), 50
-  else:
-    run, steps = _KINDS[args.kind](args.sizes[0]), args.steps
+  # Threads read ahead: enough steps for that not to matter.
+  steps = 50 if args.kind == 'read' else args.steps
+  seconds = time.perf_counter if args.gpu else _cpu_seconds
+  run = _KINDS[args.kind](args)
   if args.kind != 'naive':
     run()
-  run()
-  start = _cpu_seconds()
+    run()
+  start = seconds()
   for _ in range(steps):
     run()
-  print(json.dumps((_cpu_seconds() - start) / steps))
+  print(json.dumps((seconds() - start) / steps))
 
 
 def _measure(kind: str, size: int, args) -> float:
-  """CPU seconds of one step, in a process of its own."""
+  """Seconds of one step, in a process of its own."""
   command = [sys.executable, '-m', 'radio_ssl.bench.step', '--kind', kind]
   command += ['--sizes', str(size), '--split', args.split]
   command += ['--steps', str(1 if kind == 'naive' else args.steps)]
   command += ['--data', args.data] if kind == 'read' else []
+  command += ['--dtype', args.dtype, *(['--gpu'] if args.gpu else [])]
   names = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
+  alone = dict.fromkeys(names, '1') | {'JAX_PLATFORMS': 'cpu'}
   done = subprocess.run(
     command,
-    env=os.environ | dict.fromkeys(names, '1') | {'JAX_PLATFORMS': 'cpu'},
-    preexec_fn=lambda: os.sched_setaffinity(0, {args.core}),
+    env=os.environ | ({} if args.gpu else alone),
+    preexec_fn=None
+    if args.gpu
+    else lambda: os.sched_setaffinity(0, {args.core}),
     capture_output=True,
     text=True,
   )
@@ -188,7 +207,8 @@ def _row(size: int, kinds: list[str], args) -> str:
       if kind != 'naive' or repeat == 0:
         runs[kind].append(_measure(kind, size, args))
   ours = statistics.median(runs['ours'])
-  cells = [f'{size}x{size}', str(_BATCH[size])]
+  images = _BATCH[size] * (_GPU_FACTOR if args.gpu else 1)
+  cells = [f'{size}x{size}', str(images)]
   for kind in ('ours', 'torch', 'naive'):
     cells.append(_spread(runs[kind]) if kind in runs else '-')
   for value in ('torch', 'naive'):
@@ -228,8 +248,16 @@ def main() -> None:
   parser.add_argument(
     '--skip_naive', action='store_true', help='it takes minutes'
   )
-  kinds = [*_KINDS, 'read']
-  parser.add_argument('--kind', choices=kinds, help='one run, in this process')
+  parser.add_argument(
+    '--gpu', action='store_true', help='by the clock, on the GPU'
+  )
+  dtypes = ('float32', 'bfloat16')
+  parser.add_argument(
+    '--dtype', choices=dtypes, default='float32', help='of activations'
+  )
+  parser.add_argument(
+    '--kind', choices=list(_KINDS), help='one run, in this process'
+  )
   args = parser.parse_args()
   if args.data or args.kind == 'read':
     _check_data(parser, args)
@@ -237,14 +265,16 @@ def main() -> None:
     _work(args)
     return
   kinds = ['ours', 'torch', 'augment']
-  if not args.skip_naive:
+  if not (args.skip_naive or args.gpu):
     kinds.append('naive')
   if args.data:
     kinds.append('read')
   if importlib.util.find_spec('torch') is None:
     print("No PyTorch, so no comparison: pip install 'radio_ssl[bench]'.")
     kinds.remove('torch')
-  print('CPU seconds of a step, median (least-most), one core, one thread')
+  clock = 'Seconds' if args.gpu else 'CPU seconds'
+  where = f'GPU, {args.dtype}' if args.gpu else 'one core, one thread'
+  print(f'{clock} of a step, median (least-most), {where}')
   print(
     '| views | images | ours | PyTorch | XLA convolution '
     '| ours / PyTorch | ours / XLA | augmentation | reading |'

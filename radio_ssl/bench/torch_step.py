@@ -50,21 +50,38 @@ def _network() -> nn.Sequential:
   return nn.Sequential(*stem, *blocks, *pool, *projector)
 
 
-def make(views: np.ndarray) -> Callable[[], None]:
-  """Returns one training step on views [2, B, H, W, 1]."""
+def make(
+  views: np.ndarray, *, device: str = 'cpu', dtype: str = 'float32'
+) -> Callable[[], None]:
+  """Returns one training step on views [2, B, H, W, 1].
+
+  Args:
+    views: float32.
+    device: 'cpu', with one thread, or 'cuda'.
+    dtype: 'float32', or 'bfloat16' for automatic mixed precision.
+  """
   torch.set_num_threads(1)
-  network = _network().to(memory_format=torch.channels_last)
+  # As JAX does on a GPU.
+  torch.backends.cuda.matmul.allow_tf32 = True
+  torch.backends.cudnn.allow_tf32 = True
+  torch.backends.cudnn.benchmark = True
+  network = _network().to(device, memory_format=torch.channels_last)
   optimizer = torch.optim.Adam(network.parameters(), 1e-3)
   count = views.shape[1]
   images = torch.tensor(views.reshape(2 * count, 1, *views.shape[2:4]))
-  images = images.to(memory_format=torch.channels_last)
-  target = (torch.arange(2 * count) + count) % (2 * count)
+  images = images.to(device, memory_format=torch.channels_last)
+  target = ((torch.arange(2 * count) + count) % (2 * count)).to(device)
+  mixed = torch.autocast(device, torch.bfloat16, enabled=dtype != 'float32')
 
   def step():
-    z = functional.normalize(network(images))
-    logits = (z @ z.T / 0.2).fill_diagonal_(-torch.inf)
+    with mixed:
+      z = functional.normalize(network(images))
+      logits = (z @ z.T / 0.2).fill_diagonal_(-torch.inf)
+      loss = functional.cross_entropy(logits, target)
     optimizer.zero_grad()
-    functional.cross_entropy(logits, target).backward()
+    loss.backward()
     optimizer.step()
+    if device != 'cpu':
+      torch.cuda.synchronize()
 
   return step

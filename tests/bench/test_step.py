@@ -18,7 +18,7 @@ def test_row_holds_ratios_of_medians_and_alternates(monkeypatch):
 
   monkeypatch.setattr(step, '_measure', measure)
   kinds = ['ours', 'torch', 'augment', 'naive']
-  row = step._row(64, kinds, argparse.Namespace(repeats=3))
+  row = step._row(64, kinds, argparse.Namespace(repeats=3, gpu=False))
   assert order[:3] == order[4:7] == ['ours', 'torch', 'augment']
   cells = [cell.strip() for cell in row.strip('|').split('|')]
   assert cells[2:4] == ['2 (1-9)', '4 (1-5)']
