@@ -7,6 +7,7 @@ works on another number of devices or processes.
 import dataclasses
 import functools
 import hashlib
+import json
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -16,7 +17,10 @@ import tensorflow_datasets as tfds
 from radio_ssl.data import examples, tfrecord
 
 # Cards, reports and sums stand beside these, and tell nothing more.
-_DESCRIPTION = ('dataset_info.json', 'features.json', 'metadata.json')
+_INFO = 'dataset_info.json'
+_DESCRIPTION = ('features.json', 'metadata.json')
+# Of the info what the data are; its prose is the builder's, of any year.
+_FACTS = ('name', 'configName', 'version', 'fileFormat', 'splits')
 _SHARDS = ('.array_record-', '.tfrecord-')
 
 
@@ -117,10 +121,18 @@ class DataSet:
 
   @functools.cached_property
   def fingerprint(self) -> str:
-    """SHA-256 over the description of the data set and its shards' sizes."""
+    """SHA-256 over what describes the data, and the shards' sizes.
+
+    A set built again from the same files can be another one: its shards are
+    compressed, and the fields of a record stand in no fixed order.
+    """
     digest = hashlib.sha256()
     for path in sorted(self.directory.iterdir()):
-      if path.name in _DESCRIPTION:
+      if path.name == _INFO:
+        info = json.loads(path.read_bytes())
+        facts = {name: info.get(name) for name in _FACTS}
+        digest.update(json.dumps(facts, sort_keys=True).encode())
+      elif path.name in _DESCRIPTION:
         digest.update(path.read_bytes())
       elif any(mark in path.name for mark in _SHARDS):
         digest.update(f'{path.name} {path.stat().st_size}\n'.encode())

@@ -1,6 +1,7 @@
 """The batch of a step is a pure function of the step."""
 
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -181,6 +182,19 @@ def test_float16_of_an_unknown_unit_is_refused(write_dataset, monkeypatch):
     directory = write_dataset({'train': rows}, label_names=['a', 'b'])
   with pytest.raises(ValueError, match="'image_scale_jy_beam' is missing"):
     pipeline.open_dataset(directory)
+
+
+def test_fingerprint_is_not_of_the_prose(write_dataset):
+  directory = write_dataset({'train': _rows(3)}, label_names='ab')
+  before = pipeline.open_dataset(directory).fingerprint
+  path = directory / 'dataset_info.json'
+  info = json.loads(path.read_text())
+  info |= {'description': 'Told better.', 'citation': '@misc{a}'}
+  path.write_text(json.dumps(info))
+  assert pipeline.open_dataset(directory).fingerprint == before
+  info['splits'][0]['name'] = 'other'
+  path.write_text(json.dumps(info))
+  assert pipeline.open_dataset(directory).fingerprint != before
 
 
 def test_fingerprint_changes_with_the_data(write_dataset):
