@@ -18,7 +18,7 @@ import radio_ssl
 from radio_ssl import pretrain
 from radio_ssl.benchmark import marks, plan, settings, sources
 from radio_ssl.data import provenance
-from radio_ssl.evaluate import runner
+from radio_ssl.evaluate import cache, runner
 
 
 def run(config, cells: Sequence[plan.Cell], workdir: pathlib.Path) -> int:
@@ -38,14 +38,14 @@ def run(config, cells: Sequence[plan.Cell], workdir: pathlib.Path) -> int:
   """
   # A pretraining listens to it itself while it trains.
   before = signal.signal(signal.SIGTERM, _stop)
-  failed = False
+  failed, shared = False, cache.Cache()
   try:
     for cell in cells:
       folder = workdir / cell.name
       with contextlib.suppress(marks.Locked), marks.lock(folder):
         if not (folder / marks.DONE).exists():
           with _printing_to(folder / marks.LOG):
-            failed |= not _try(config, cell, workdir, folder)
+            failed |= not _try(config, cell, workdir, folder, shared)
   except pretrain.Interrupted as stop:
     print(stop, file=sys.stderr)
     return pretrain.EXIT_INTERRUPTED
@@ -75,10 +75,10 @@ def _printing_to(log: pathlib.Path) -> Iterator[None]:
       os.close(own)
 
 
-def _try(config, cell, workdir, folder: pathlib.Path) -> bool:
+def _try(config, cell, workdir, folder: pathlib.Path, shared) -> bool:
   """Whether the cell came to its end."""
   try:
-    _run(config, cell, workdir, folder)
+    _run(config, cell, workdir, folder, shared)
   except (ValueError, OSError, FloatingPointError) as error:
     why = ' '.join(str(error).split())
     # The loss would be no other the next time.
@@ -95,7 +95,9 @@ def _stop(signum, frame) -> None:
   sys.exit(pretrain.EXIT_INTERRUPTED)
 
 
-def _run(config, cell: plan.Cell, workdir, folder: pathlib.Path) -> None:
+def _run(
+  config, cell: plan.Cell, workdir, folder: pathlib.Path, shared
+) -> None:
   resumed = (folder / marks.CELL).exists()
   marks.write(
     folder / marks.CELL,
@@ -112,7 +114,7 @@ def _run(config, cell: plan.Cell, workdir, folder: pathlib.Path) -> None:
   if cell.pretrains:
     _pretrain(config, cell, folder)
   else:
-    _evaluate(config, cell, workdir, folder)
+    _evaluate(config, cell, workdir, folder, shared)
   seconds = time.monotonic() - begun
   marks.write(folder / marks.DONE, {'seconds': seconds, 'resumed': resumed})
 
@@ -127,7 +129,9 @@ def _pretrain(config, cell: plan.Cell, folder: pathlib.Path) -> None:
   pretrain.run(run, folder, sources.opened(run.data), labelled)
 
 
-def _evaluate(config, cell: plan.Cell, workdir, folder: pathlib.Path) -> None:
+def _evaluate(
+  config, cell: plan.Cell, workdir, folder: pathlib.Path, shared
+) -> None:
   checkpoint = baseline = None
   if cell.source == 'method':
     checkpoint = workdir / cell.pretraining
@@ -141,4 +145,10 @@ def _evaluate(config, cell: plan.Cell, workdir, folder: pathlib.Path) -> None:
   else:
     baseline = config.baselines[cell.method].baseline
   run = settings.evaluation(config, cell)
-  runner.run(run, output=folder, checkpoint=checkpoint, baseline=baseline)
+  runner.run(
+    run,
+    output=folder,
+    checkpoint=checkpoint,
+    baseline=baseline,
+    extract=shared.extract,
+  )

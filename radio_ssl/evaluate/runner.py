@@ -3,7 +3,7 @@
 import json
 import logging
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -33,6 +33,7 @@ def run(
   output: str | pathlib.Path,
   checkpoint: str | pathlib.Path | None = None,
   baseline: str | None = None,
+  extract: Callable[..., features.Table] = features.extract,
 ) -> dict[str, Any]:
   """Measures one encoder and writes its report.
 
@@ -45,6 +46,7 @@ def run(
     checkpoint: of the encoder; with `baseline` it only lends its architecture
       and input.
     baseline: name of a baseline, measured instead of the checkpoint.
+    extract: of `cache.Cache`, where several evaluations share an encoder.
 
   Returns:
     What `results.json` holds.
@@ -63,7 +65,7 @@ def run(
       checkpoint, config.which or None, fields_arcsec=config.fields_arcsec
     )
     checks.fits(frozen.inputs, chosen, checkpoint)
-  tables, facts, start = _tables(config, chosen, frozen, baseline)
+  tables, facts, start = _tables(config, chosen, frozen, baseline, extract)
   checks.examples(config, chosen, tables)
   result = {
     'encoder': _name(config, checkpoint, baseline),
@@ -141,7 +143,7 @@ def compare(
   return results
 
 
-def _tables(config, chosen: selection.Selection, frozen, baseline):
+def _tables(config, chosen: selection.Selection, frozen, baseline, extract):
   """Tables of the wanted splits, facts about them, and the encoder.
 
   Of a protocol on images the tables are without features. The facts are ready
@@ -161,7 +163,7 @@ def _tables(config, chosen: selection.Selection, frozen, baseline):
     }
   else:
     tables = {
-      split: features.extract(
+      split: extract(
         frozen,
         chosen,
         split,
