@@ -304,6 +304,7 @@ class _Loop:
       process_index=jax.process_index(),
       process_count=jax.process_count(),
       num_threads=self._config.data.num_threads,
+      num_workers=self._config.data.num_workers,
     )
     before = None
     if jax.process_count() == 1:
@@ -312,6 +313,7 @@ class _Loop:
     try:
       self._steps(state, step_fn, batches, log, first_step)
     finally:
+      batches.close()
       if before is not None:
         signal.signal(signal.SIGTERM, before)
       log.close()

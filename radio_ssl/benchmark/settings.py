@@ -13,7 +13,7 @@ from radio_ssl.benchmark import plan
 # their place, which may be another one on each machine.
 _FREE = ('log_every', 'save_every', 'keep', 'monitor', 'eval_after')
 _FREE += ('eval_baselines',)
-_PLACES = ('dir', 'data_dir', 'num_threads')
+_PLACES = ('dir', 'data_dir', 'num_threads', 'num_workers')
 
 
 def pretraining(config, cell: plan.Cell) -> ml_collections.ConfigDict:

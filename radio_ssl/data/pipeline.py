@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow_datasets as tfds
+from absl import flags
 
 from radio_ssl.data import examples, tfrecord
 
@@ -293,6 +294,7 @@ def train_batches(
   process_index: int = 0,
   process_count: int = 1,
   num_threads: int = 4,
+  num_workers: int = 0,
   prefetch: int = 4,
 ) -> Iterator[dict[str, np.ndarray]]:
   """Shuffled batches without end; every epoch in its own order.
@@ -306,14 +308,17 @@ def train_batches(
     process_index: p of P: gets rows [p N / P, (p + 1) N / P) of each batch.
     process_count: P.
     num_threads: that read and decode.
-    prefetch: batches ready beforehand.
+    num_workers: processes that do so, each with `num_threads`; with 0 it is
+      this one. The batches are the same.
+    prefetch: batches ready beforehand, of each worker.
 
   Returns:
     An iterator over {'image' [B', H, W, 1], 'background' [B'], 'rms' [B'],
     'index' [B'], 'row' [B'] (in the global batch), 'label' [B'] if any}.
 
   Raises:
-    ValueError: fewer examples than a batch, or rows that do not divide.
+    ValueError: fewer examples than a batch, rows that do not divide, or a
+      negative number of workers.
   """
   source = _Numbered(dataset.source(split))
   if len(source) < batch_size:
@@ -327,6 +332,8 @@ def train_batches(
       'processes; take a multiple of that.'
     )
   local_size = batch_size // process_count
+  if num_workers < 0:
+    raise ValueError(f'config.data.num_workers is {num_workers}; wanted >= 0.')
   import grain  # It loads jax, which builders do without.
 
   order = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
@@ -337,6 +344,25 @@ def train_batches(
   options = grain.ReadOptions(
     num_threads=num_threads, prefetch_buffer_size=prefetch
   )
+  read = mine.to_iter_dataset(options)
+  if num_workers:
+    if not flags.FLAGS.is_parsed():
+      # Grain hands them to its workers; a library has none.
+      flags.FLAGS.mark_as_parsed()
+    read = read.mp_prefetch(
+      grain.MultiprocessingOptions(
+        num_workers=num_workers, per_worker_buffer_size=prefetch
+      )
+    )
   first_row = process_index * local_size
   row = np.arange(first_row, first_row + local_size, dtype=np.int32)
-  return (b | {'row': row} for b in mine.to_iter_dataset(options))
+  return _with_rows(iter(read), row)
+
+
+def _with_rows(batches, row: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
+  """Ends what reads ahead when it is closed."""
+  try:
+    for batch in batches:
+      yield batch | {'row': row}
+  finally:
+    batches.close()

@@ -115,6 +115,26 @@ def test_processes_share_the_rows_of_the_same_batches(
       np.testing.assert_array_equal(joined, batch[key], err_msg=key)
 
 
+def test_workers_give_the_same_batches_in_the_same_order(dataset):
+  settings = {
+    'batch_size': 4,
+    'seed': 1,
+    'first_step': 3,
+    'process_index': 1,
+    'process_count': 2,
+  }
+  alone = _take(7, dataset, 'train', **settings)
+  batches = pipeline.train_batches(
+    dataset, 'train', num_workers=2, num_threads=1, **settings
+  )
+  for expected in alone:
+    found = next(batches)
+    assert set(found) == set(expected)
+    for key, value in expected.items():
+      np.testing.assert_array_equal(found[key], value, err_msg=key)
+  batches.close()
+
+
 def test_another_seed_gives_another_order(dataset):
   a, b = (
     _take(1, dataset, 'train', batch_size=10, seed=s)[0]['index']
@@ -225,6 +245,13 @@ def test_an_empty_slice_is_refused(dataset):
 def test_batch_larger_than_the_split_is_refused(dataset):
   with pytest.raises(ValueError, match='3 examples, fewer than'):
     pipeline.train_batches(dataset, 'test', batch_size=4, seed=0)
+
+
+def test_negative_number_of_workers_is_refused(dataset):
+  with pytest.raises(ValueError, match='num_workers is -1; wanted >= 0'):
+    pipeline.train_batches(
+      dataset, 'train', batch_size=4, seed=0, num_workers=-1
+    )
 
 
 def test_batch_that_does_not_divide_over_processes_is_refused(dataset):
