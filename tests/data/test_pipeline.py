@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from radio_ssl import testing
 from radio_ssl.data import examples, pipeline
 
 
@@ -212,9 +213,28 @@ def test_fingerprint_is_not_of_the_prose(write_dataset):
   info |= {'description': 'Told better.', 'citation': '@misc{a}'}
   path.write_text(json.dumps(info))
   assert pipeline.open_dataset(directory).fingerprint == before
-  info['splits'][0]['name'] = 'other'
+  info['splits'][0]['numBytes'] = '1'
   path.write_text(json.dumps(info))
   assert pipeline.open_dataset(directory).fingerprint != before
+
+
+@pytest.mark.parametrize(
+  ('field', 'value'),
+  [('image', np.ones((4, 5, 1), np.float32)), ('ra_deg', 1.0), ('name', b't0')],
+)
+def test_fingerprint_is_of_what_examples_hold(tmp_path, field, value):
+  rows = _rows(1)
+  first, again, other = (
+    pipeline.open_dataset(
+      testing.write(tmp_path / folder, {'train': its}, label_names='ab')
+    ).fingerprint
+    for folder, its in (
+      ('a', rows),
+      ('b', [dict(reversed(rows[0].items()))]),
+      ('c', [rows[0] | {field: value}]),
+    )
+  )
+  assert first == again != other
 
 
 def test_fingerprint_changes_with_the_data(write_dataset):
