@@ -194,9 +194,39 @@ def test_chosen_l2_is_that_of_an_exact_search(kind):
   best = int(np.argmin(exact))
   assert chosen['l2'] == linear.L2_GRID[best]
   assert chosen['at_edge'] == (best in (0, len(exact) - 1))
-  found = list(chosen['log_loss'].values())
-  near = slice(max(best - 1, 0), best + 2)
-  np.testing.assert_allclose(found[near], exact[near], atol=1e-3)
+  for value in linear.L2_GRID[max(best - 1, 0) : best + 2]:
+    np.testing.assert_allclose(
+      chosen['log_loss'][f'{value:.1e}'],
+      exact[linear.L2_GRID.index(value)],
+      atol=1e-3,
+    )
+
+
+def test_penalties_far_too_weak_are_not_tried(monkeypatch):
+  generator = np.random.default_rng(0)
+  y = np.arange(90) % 3
+  x = generator.normal(size=(90, 300)) + 0.3 * generator.normal(size=300) * (
+    y[:, None] == 1
+  )
+  chosen = linear.choose_l2(x, y, **_settings())
+  monkeypatch.setattr(linear, '_TOGETHER', len(linear.L2_GRID))
+  whole = linear.choose_l2(x, y, **_settings())
+  assert chosen['l2'] == whole['l2']
+  tried = list(chosen['log_loss'])
+  # A block beyond the one that holds the best, and no more.
+  assert 8 <= len(tried) < len(whole['log_loss']) == len(linear.L2_GRID)
+  assert tried == list(whole['log_loss'])[-len(tried) :]
+  for name in tried:
+    assert abs(chosen['log_loss'][name] - whole['log_loss'][name]) < 1e-3
+
+
+def test_the_weakest_penalty_is_reached_while_the_curve_falls():
+  _, y = _problem('random')
+  # Columns that give the label away.
+  x = np.tile(9 * np.eye(3)[y], 4)
+  chosen = linear.choose_l2(x, y, **_settings())
+  assert chosen['l2'] == linear.L2_GRID[0]
+  assert len(chosen['log_loss']) == len(linear.L2_GRID)
 
 
 def test_choice_at_the_edge_of_the_grid_is_told(caplog, monkeypatch):
@@ -244,7 +274,7 @@ def test_tie_goes_to_the_stronger_penalty():
   y = np.arange(60) % 3
   # Features that say nothing: every penalty gives the class frequencies.
   chosen = linear.choose_l2(np.ones((60, 2)), y, **_settings())
-  assert len(set(chosen['log_loss'].values())) == 1
+  np.testing.assert_allclose(list(chosen['log_loss'].values()), np.log(3))
   assert chosen['l2'] == linear.L2_GRID[-1]
 
 
