@@ -164,17 +164,22 @@ def get_config() -> ml_collections.ConfigDict:
     {'finetune': ('centred',)}
   )
 
-  # {name: a baseline of the evaluator and its seeds}. The untrained encoder,
-  # fine-tuned, is training from scratch.
+  # {name: a baseline of the evaluator, its seeds, and the label sets that it is
+  # worth, all by default}. The untrained encoder, fine-tuned, is training from
+  # scratch; sizes and fluxes come with MiraBest alone.
   config.baselines = ml_collections.ConfigDict(
     {
       'untrained': {'baseline': 'random', 'seeds': (0, 1, 2)},
       'pixels': {'baseline': 'pixels', 'seeds': (0,)},
-      'catalogue': {'baseline': 'catalogue', 'seeds': (0,)},
+      'catalogue': {
+        'baseline': 'catalogue',
+        'seeds': (0,),
+        'label_sets': ('mirabest',),
+      },
     }
   )
-  # {name: a run or an export from elsewhere}, and the protocols that it is
-  # worth, all by default: to fine-tune it at 224 pixels takes hours on a core.
+  # {name: a run or an export from elsewhere}, and the protocols and label sets
+  # that it is worth: to fine-tune it at 224 pixels takes hours on a core.
   config.checkpoints = ml_collections.ConfigDict(
     {
       'imagenet_lite0': {

@@ -14,6 +14,8 @@ from radio_ssl.evaluate import checks, features, online, protocols
 _LOG = logging.getLogger(__name__)
 
 _GROUPS = ('methods', 'encoders', 'corpora', 'label_sets', 'protocols')
+# Of a baseline or checkpoint: what it is worth, where that is not all.
+_ASKED = ('protocols', 'label_sets')
 _NAMED = (*_GROUPS, 'baselines', 'checkpoints')
 _FIELDS = (
   *_NAMED, 'title', 'base', 'seeds', 'learning_rates', 'search',
@@ -99,8 +101,8 @@ def _numbers(config) -> None:
   for group in ('baselines', 'checkpoints'):
     for name, entry in config[group].items():
       known = {
-        'baselines': ('baseline', 'seeds', 'input'),
-        'checkpoints': ('path', 'seeds', 'encoder', 'protocols'),
+        'baselines': ('baseline', 'seeds', 'input', *_ASKED),
+        'checkpoints': ('path', 'seeds', 'encoder', *_ASKED),
       }[group]
       optional = known[2:]
       _fields(
@@ -158,9 +160,11 @@ def _others(config) -> None:
     if encoder := entry.get('encoder', ''):
       where = f'config.checkpoints.{name}.encoder'
       _known(encoder, config.encoders, where)
-    for it in entry.get('protocols', ()):
-      where = f'a part of config.checkpoints.{name}.protocols'
-      _known(it, config.protocols, where)
+  for group in ('baselines', 'checkpoints'):
+    for name, entry in config[group].items():
+      for field in _ASKED:
+        for it in entry.get(field, ()):
+          _known(it, config[field], f'a part of config.{group}.{name}.{field}')
 
 
 def parts(config, workdir: pathlib.Path) -> None:

@@ -242,7 +242,7 @@ def _of_best(config, fields) -> Iterator[Cell]:
 
 def _of_checkpoints(config, fields) -> Iterator[Cell]:
   for name, entry in config.checkpoints.items():
-    if fields['protocol'] in entry.get('protocols', config.protocols):
+    if _asked(config, entry, fields):
       encoder = entry.get('encoder', '')
       for seed in entry.seeds:
         yield Cell('evaluate', 'checkpoint', name, encoder, '', seed, **fields)
@@ -250,12 +250,20 @@ def _of_checkpoints(config, fields) -> Iterator[Cell]:
 
 def _of_baselines(config, fields) -> Iterator[Cell]:
   for name, entry in config.baselines.items():
-    if not _possible(config, fields['protocol'], entry.baseline):
+    possible = _possible(config, fields['protocol'], entry.baseline)
+    if not (possible and _asked(config, entry, fields)):
       continue
     encoders = config.encoders if entry.baseline == 'random' else ('',)
     for encoder in encoders:
       for seed in entry.seeds:
         yield Cell('evaluate', 'baseline', name, encoder, '', seed, **fields)
+
+
+def _asked(config, entry, fields) -> bool:
+  """Whether a baseline or checkpoint is worth it; all are unless it tells."""
+  return fields['protocol'] in entry.get(
+    'protocols', config.protocols
+  ) and fields['label_set'] in entry.get('label_sets', config.label_sets)
 
 
 def _possible(config, protocol: str, baseline: str) -> bool:

@@ -49,6 +49,8 @@ def test_small_benchmark_is_sound():
     ('comparisons', ('byol:pixels@sky',), "is 'pixels'; wanted one of"),
     ('baselines.simclr', {'baseline': 'random', 'seeds': (0,)}, 'both have'),
     ('baselines.pixels.sedes', (0,), "has no field 'sedes'"),
+    ('baselines.pixels.label_sets', ('sea',), "is 'sea'; wanted one of spots"),
+    ('baselines.pixels.protocols', ('svm',), "is 'svm'; wanted one of knn"),
     ('methods.sim-clr', {}, "'sim-clr'; wanted letters, digits"),
     ('checkpoints.x', {'path': 'x'}, "lacks the field 'seeds'"),
   ],

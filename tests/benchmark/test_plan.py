@@ -90,6 +90,19 @@ def test_checkpoint_is_evaluated_by_its_protocols(config):
   ]
 
 
+def test_baseline_is_evaluated_on_its_label_sets(config):
+  config.label_sets.others = config.label_sets.spots
+  config.baselines.pixels.label_sets = ('others',)
+  found = [(c.method, c.label_set) for c in plan.cells(config)]
+  assert {label_set for name, label_set in found if name == 'pixels'} == {
+    'others'
+  }
+  assert {label_set for name, label_set in found if name == 'untrained'} == {
+    'spots',
+    'others',
+  }
+
+
 def test_image_protocol_leaves_out_baselines_without_images_and_tells(config):
   config.protocols.linear.protocol = 'finetune'
   found = {
