@@ -5,7 +5,8 @@
 Results that differ in the seed alone share a row: mean and standard deviation
 over the seeds, and the 95 % interval of that mean over the scored sources.
 `--compare simclr:random byol:random` adds differences of two methods, by
-bootstrap over the sources and the seeds, corrected as one family.
+bootstrap over the sources and the seeds, corrected as one family; a method
+is named as in the table, or a single result by its path.
 """
 
 import argparse
@@ -204,7 +205,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     nargs='+',
     default=[],
     metavar='A:B',
-    help='methods, by the name in the first column',
+    help='methods, by the name in the first column, or paths of results',
   )
   args = parser.parse_args(argv)
   try:
@@ -212,7 +213,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(table(results))
     if args.compare:
       pairs = [_pair(text) for text in args.compare]
-      found = comparisons.family(_by_method(results), pairs)
+      paired, others = {}, []
+      for path, result in zip(args.results, results, strict=True):
+        if any(path in pair for pair in pairs):
+          paired[path] = [result]
+        else:
+          others.append(result)
+      found = comparisons.family(_by_method(others) | paired, pairs)
       print(f'\n{comparisons.table(found)}')
   except ValueError as error:
     print(f'error: {error}', file=sys.stderr)

@@ -156,3 +156,18 @@ def test_program_prints_the_table_or_one_line(tmp_path, capsys):
     error = capsys.readouterr().err
     assert error.startswith(f'error: {path}: not a results.json')
     assert error.count('\n') == 1
+
+
+def test_two_results_of_one_method_are_compared_by_their_paths(
+  tmp_path, capsys
+):
+  paths = [tmp_path / name for name in ('perfect.json', 'half.json')]
+  for path, predicted in zip(paths, (_PERFECT, _HALF), strict=True):
+    # They differ in more than the seed.
+    path.write_text(json.dumps(_result(predicted, lr=len(path.name))))
+  perfect, half = map(str, paths)
+  assert not summary.main([perfect, half, '--compare', f'{perfect}:{half}'])
+  told = capsys.readouterr().out.splitlines()
+  assert any(
+    line.startswith(f'| {perfect} - {half} | 1, 1 | +50.0 (') for line in told
+  )
