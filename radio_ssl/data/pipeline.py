@@ -337,9 +337,9 @@ def train_batches(
       f'config.batch_size = {batch_size} does not divide over {process_count} '
       'processes; take a multiple of that.'
     )
-  local_size = batch_size // process_count
   if num_workers < 0:
     raise ValueError(f'config.data.num_workers is {num_workers}; wanted >= 0.')
+  local_size = batch_size // process_count
   import grain  # It loads jax, which builders do without.
 
   order = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
@@ -352,17 +352,24 @@ def train_batches(
   )
   read = mine.to_iter_dataset(options)
   if num_workers:
-    if not flags.FLAGS.is_parsed():
-      # Grain hands them to its workers; a library has none.
-      flags.FLAGS.mark_as_parsed()
-    read = read.mp_prefetch(
-      grain.MultiprocessingOptions(
-        num_workers=num_workers, per_worker_buffer_size=prefetch
-      )
-    )
+    read = _by_workers(read, num_workers, prefetch)
   first_row = process_index * local_size
   row = np.arange(first_row, first_row + local_size, dtype=np.int32)
   return _with_rows(iter(read), row)
+
+
+def _by_workers(read, num_workers: int, prefetch: int):
+  """The same elements in the same order, made by other processes."""
+  import grain
+
+  if not flags.FLAGS.is_parsed():
+    # Grain hands them to its workers; a library has none.
+    flags.FLAGS.mark_as_parsed()
+  return read.mp_prefetch(
+    grain.MultiprocessingOptions(
+      num_workers=num_workers, per_worker_buffer_size=prefetch
+    )
+  )
 
 
 def _with_rows(batches, row: np.ndarray) -> Iterator[dict[str, np.ndarray]]:

@@ -32,6 +32,12 @@ _DATA_FIELDS = (
 )  # fmt: skip
 
 
+def output(path: str | pathlib.Path) -> None:
+  """Refuses a file in the place of the folder that is to be written."""
+  if pathlib.Path(path).is_file():
+    raise ValueError(f'{path}: a file; wanted a folder for --output.')
+
+
 def settings(config, checkpoint, baseline: str | None) -> None:
   """Refuses what is known to be wrong before any image is read.
 

@@ -277,23 +277,11 @@ def choose_l2(
   folds = splits.stratified_folds(
     labels, num_folds=num_folds, seed=seed, groups=groups
   )
-  training = np.stack([folds != fold for fold in range(num_folds)])
   left, loss = list(L2_GRID), []
   while left and not (loss and min(loss[-2:]) > min(loss) + _RISEN):
     # From the strongest on.
     some = [left.pop() for _ in range(min(_TOGETHER, len(left)))]
-    probe = fit(
-      features,
-      labels,
-      num_classes=num_classes,
-      l2=np.tile(some, num_folds),
-      rows=np.repeat(training, len(some), axis=0),
-      tolerance=COARSE_TOLERANCE,
-    )
-    log_p = probe.log_probabilities(np.asarray(features, np.float64))
-    own = np.take_along_axis(log_p, labels[None, :, None], axis=2)[..., 0]
-    own = own.reshape(num_folds, len(some), len(labels))
-    loss += (-own[folds, :, np.arange(len(labels))].mean(axis=0)).tolist()
+    loss += _log_losses(features, labels, some, folds, num_classes)
   # The first of equals, but for rounding: on a tie the stronger penalty.
   best, tried = (
     int(np.argmin(np.round(loss, 9))),
@@ -311,6 +299,26 @@ def choose_l2(
       f'{l2:.1e}': value for l2, value in sorted(zip(tried, loss, strict=True))
     },
   }
+
+
+def _log_losses(
+  features, labels, l2: list[float], folds: np.ndarray, num_classes: int
+) -> list[float]:
+  """Mean out-of-fold log-loss of each L2."""
+  num_folds = folds.max() + 1
+  training = np.stack([folds != fold for fold in range(num_folds)])
+  probe = fit(
+    features,
+    labels,
+    num_classes=num_classes,
+    l2=np.tile(l2, num_folds),
+    rows=np.repeat(training, len(l2), axis=0),
+    tolerance=COARSE_TOLERANCE,
+  )
+  log_p = probe.log_probabilities(np.asarray(features, np.float64))
+  own = np.take_along_axis(log_p, labels[None, :, None], axis=2)[..., 0]
+  own = own.reshape(num_folds, len(l2), len(labels))
+  return (-own[folds, :, np.arange(len(labels))].mean(axis=0)).tolist()
 
 
 def train(

@@ -55,8 +55,7 @@ def run(
     ValueError: one line that names file or field, value and remedy.
   """
   checks.settings(config, checkpoint, baseline)
-  if pathlib.Path(output).is_file():
-    raise ValueError(f'{output}: a file; wanted a folder for --output.')
+  checks.output(output)
   stored, chosen = _open(config)
   checks.classes(chosen)
   frozen = None
