@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from radio_ssl.data import splits
-from radio_ssl.evaluate import linear, metrics
+from radio_ssl.evaluate import linear, metrics, row_space
 
 # With one source of a class none is left to choose L2 by. For two classes it
 # has no influence then: the boundary halves the way between the two.
@@ -56,7 +56,7 @@ def curve(
     macro_f1 the mean, sd and values of the draws; 'l2' of each draw. The draws
     share scored sources: the sd is that of the choice of labels alone.
   """
-  mean, axes = _principal_axes(features)
+  mean, axes = row_space.of(features)
   features = (features - mean) @ axes
   if scored:
     scored = (scored[0] - mean) @ axes, scored[1]
@@ -81,23 +81,6 @@ def curve(
       }
     )
   return result
-
-
-def _principal_axes(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """Mean [D], and the map [D, R] to the R directions in which rows differ.
-
-  Of standardised features: a rotation of them leaves the probe what it is, and
-  N rows differ in less than N directions, of which wide encoders have more.
-  """
-  mean, scale = features.mean(axis=0), features.std(axis=0)
-  # Rounding leaves a trace of a spread in a constant column.
-  constant = scale <= 1e-12 * np.abs(features).max(axis=0)
-  inverse = np.where(constant, 0, 1 / np.where(constant, 1, scale))
-  _, lengths, axes = np.linalg.svd(
-    (features - mean) * inverse, full_matrices=False
-  )
-  kept = axes[lengths > 1e-9 * lengths.max()]
-  return mean, inverse[:, None] * kept.T
 
 
 def _confusions(

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from radio_ssl.data import splits
-from radio_ssl.evaluate import lbfgs
+from radio_ssl.evaluate import lbfgs, row_space
 
 Array = jax.Array
 _LOG = logging.getLogger(__name__)
@@ -105,6 +105,8 @@ def fit(
     )
   if rows is None:
     rows = np.ones((len(l2), len(features)), bool)
+  if standardise and features.shape[1] > len(features):
+    return _fit_wide(features, labels, num_classes, l2, rows, tolerance)
   mean, scale = _standardisation(features, rows)
   if not standardise:
     mean, scale = np.zeros_like(mean), np.ones_like(scale)
@@ -136,6 +138,34 @@ def fit(
     )
   weights = weights / spread[:, None]
   return Probe(weights, bias - np.einsum('d,mdk->mk', centre, weights))
+
+
+def _fit_wide(features, labels, num_classes, l2, rows, tolerance) -> Probe:
+  """As `fit`, where there are more features than sources.
+
+  For each set of training rows in the directions in which they differ: a
+  penalty leaves the weights nothing in any other.
+  """
+  count, width = features.shape
+  weights = np.zeros((len(l2), width, num_classes))
+  bias = np.zeros((len(l2), num_classes))
+  for mask in np.unique(rows, axis=0):
+    its = (rows == mask).all(axis=1)
+    mean, axes = row_space.of(features[mask])
+    # One shape, so that one program serves all.
+    axes = np.pad(axes, ((0, 0), (0, count - axes.shape[1])))
+    probe = fit(
+      (features - mean) @ axes,
+      labels,
+      num_classes=num_classes,
+      l2=l2[its],
+      rows=rows[its],
+      tolerance=tolerance,
+      standardise=False,
+    )
+    weights[its] = axes @ probe.weights
+    bias[its] = probe.bias - np.einsum('d,mdk->mk', mean, weights[its])
+  return Probe(weights, bias)
 
 
 def _standardisation(features, rows) -> tuple[np.ndarray, np.ndarray]:
