@@ -7,8 +7,9 @@ def of(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """Mean [D], and the map [D, min(N, D)] to directions that hold all N rows.
 
   Of features [N, D] standardised on these rows; a column that is constant there
-  is left out. Wide encoders have more features than there are rows, of which a
-  linear probe with a penalty needs no others.
+  is left out. The directions are orthonormal. Where the rows span fewer, the
+  last are any: all rows are 0 there. A penalty leaves the weights of a linear
+  probe nothing outside.
   """
   mean, scale = features.mean(axis=0), features.std(axis=0)
   # Rounding leaves a trace of a spread in a constant column.

@@ -224,6 +224,22 @@ def test_penalties_far_too_weak_are_not_tried(monkeypatch):
     assert abs(chosen['log_loss'][name] - whole['log_loss'][name]) < 1e-3
 
 
+def test_weak_penalties_on_wide_features_look_no_better_than_they_are(
+  monkeypatch,
+):
+  generator = np.random.default_rng(1)
+  y = np.arange(120) % 3
+  # As encoders' are: the variance falls off from axis to axis.
+  x = generator.normal(size=(120, 200)) + generator.normal(size=(3, 200))[y]
+  x = x / (1 + np.arange(200)) @ generator.normal(size=(200, 200))
+  monkeypatch.setattr(linear, '_RISEN', np.inf)
+  found = linear.choose_l2(x, y, **_settings())['log_loss']
+  monkeypatch.setattr(linear, '_WIDE_TOLERANCE', linear._TOLERANCE)
+  exact = linear.choose_l2(x, y, **_settings())['log_loss']
+  for name, value in exact.items():
+    assert abs(found[name] - value) < 2e-3, name
+
+
 def test_the_weakest_penalty_is_reached_while_the_curve_falls():
   _, y = _problem('random')
   # Columns that give the label away.
