@@ -30,7 +30,7 @@ def get_config() -> ml_collections.ConfigDict:
   # Threads that read and decode, in each process.
   config.data.num_threads = 4
   # Processes that do so, each with its threads; 0 for none but the program's
-  # own, which feeds about 3000 images of 150 pixels a second: GPUs want more.
+  # own, of which a GPU can want more.
   config.data.num_workers = 0
 
   # How a stored image becomes what the encoder sees; the same in training,

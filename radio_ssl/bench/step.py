@@ -157,13 +157,18 @@ def _work(args) -> None:
   from radio_ssl.train import memory
 
   memory.keep_freed()
+  if args.gpu and args.kind != 'torch':
+    import jax
+
+    if jax.default_backend() == 'cpu':
+      sys.exit('--gpu: JAX finds no GPU here; install jax[cuda12] or leave it.')
   # Threads read ahead: enough steps for that not to matter.
   steps = 50 if args.kind == 'read' else args.steps
   seconds = time.perf_counter if args.gpu else _cpu_seconds
   run = _KINDS[args.kind](args)
   if args.kind != 'naive':
     run()
-    run()
+  run()
   start = seconds()
   for _ in range(steps):
     run()

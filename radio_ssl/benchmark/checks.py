@@ -163,6 +163,11 @@ def _others(config) -> None:
   for group in ('baselines', 'checkpoints'):
     for name, entry in config[group].items():
       for field in _ASKED:
+        if not entry.get(field, config[field]):
+          raise ValueError(
+            f'config.{group}.{name}.{field} is empty: there is nothing to '
+            'evaluate; leave the field out for all.'
+          )
         for it in entry.get(field, ()):
           _known(it, config[field], f'a part of config.{group}.{name}.{field}')
 

@@ -158,7 +158,8 @@ def left_out(config) -> list[str]:
     f'{entry.baseline} has none.'
     for protocol in config.protocols
     for name, entry in config.baselines.items()
-    if not _possible(config, protocol, entry.baseline)
+    if protocol in entry.get('protocols', config.protocols)
+    and not _possible(config, protocol, entry.baseline)
   ]
 
 

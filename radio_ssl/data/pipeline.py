@@ -22,6 +22,8 @@ _INFO = 'dataset_info.json'
 _DESCRIPTION = ('features.json', 'metadata.json')
 # Of the info what the data are; its prose is the builder's, of any year.
 _FACTS = ('name', 'configName', 'version', 'fileFormat', 'splits')
+# Examples of each split that the fingerprint is taken of.
+_LOOKED_AT = 16
 _SHARDS = ('.array_record-', '.tfrecord-')
 
 
@@ -78,13 +80,7 @@ class DataSet:
         f'{self.directory}: no split {name!r}; '
         f'there are: {", ".join(self.num_examples)}.'
       )
-    try:
-      source = self._stored(split)
-    except ValueError as error:
-      # Such as an empty slice, or one that cannot be read.
-      raise ValueError(
-        f'{self.directory}: split {split!r} is empty or damaged: {error}'
-      ) from error
+    source = self._stored(split)
     if self.stored_dtype == 'float16':
       source = _Restored(source)
     if self.stored_labels is None:
@@ -92,13 +88,20 @@ class DataSet:
     return _OfLabels(source, self.stored_labels)
 
   def _stored(self, split: str):
-    if self.file_format == 'array_record':
-      return self._builder.as_data_source(split)
-    info = self._builder.info
-    pieces = info.splits[split].file_instructions
-    if not pieces:
-      raise ValueError('no examples')
-    return tfrecord.Source(pieces, info.features.deserialize_example_np)
+    """The examples as they are stored."""
+    try:
+      if self.file_format == 'array_record':
+        return self._builder.as_data_source(split)
+      info = self._builder.info
+      pieces = info.splits[split].file_instructions
+      if not pieces:
+        raise ValueError('no examples')
+      return tfrecord.Source(pieces, info.features.deserialize_example_np)
+    except ValueError as error:
+      # Such as an empty slice, or one that cannot be read.
+      raise ValueError(
+        f'{self.directory}: split {split!r} is empty or damaged: {error}'
+      ) from error
 
   def of_classes(self, names: Sequence[str]) -> 'DataSet':
     """The examples of some classes alone, labelled in the order of `names`.
@@ -122,12 +125,12 @@ class DataSet:
 
   @functools.cached_property
   def fingerprint(self) -> str:
-    """SHA-256 over what describes the data, and two examples of each split.
+    """SHA-256 over what describes the data, and some examples of each split.
 
-    The same images built again, by the same options, give the same on any
-    machine; their files differ, for the fields of a record have no fixed order.
-    One image that changes in the middle is seen only where the builder keeps
-    sums of its input; `tfds_builders.check` compares all.
+    The same images built again, by the same options, give the same; their files
+    differ, for the fields of a record have no fixed order. A change of few
+    images can stay unseen where the builder keeps no sums of its input;
+    `tfds_builders.check` compares all.
     """
     digest = hashlib.sha256()
     info = json.loads((self.directory / _INFO).read_bytes())
@@ -138,11 +141,17 @@ class DataSet:
         digest.update(path.read_bytes())
     for split in sorted(name for name, n in self.num_examples.items() if n):
       source = self._stored(split)
-      for place in (0, len(source) - 1):
+      # From the first to the last.
+      places = np.linspace(0, len(source) - 1, min(len(source), _LOOKED_AT))
+      for place in places.astype(int).tolist():
         for name, value in sorted(source[place].items()):
-          value = np.ascontiguousarray(value)
+          value = np.asarray(value)
           digest.update(f'{name} {value.dtype} {value.shape}'.encode())
-          digest.update(value.tobytes())
+          # What has no plain type is told as text: its bytes are addresses.
+          plain = not value.dtype.hasobject
+          digest.update(
+            value.tobytes() if plain else repr(value.tolist()).encode()
+          )
     return digest.hexdigest()
 
 
@@ -316,7 +325,7 @@ def train_batches(
     num_threads: that read and decode.
     num_workers: processes that do so, each with `num_threads`; with 0 it is
       this one. The batches are the same.
-    prefetch: batches ready beforehand, of each worker.
+    prefetch: batches ready beforehand; of each worker up to twice as many.
 
   Returns:
     An iterator over {'image' [B', H, W, 1], 'background' [B'], 'rms' [B'],
@@ -332,13 +341,7 @@ def train_batches(
       f'{dataset.directory}: split {split!r} has {len(source)} examples, '
       f'fewer than config.batch_size = {batch_size}; lower it.'
     )
-  if batch_size % process_count:
-    raise ValueError(
-      f'config.batch_size = {batch_size} does not divide over {process_count} '
-      'processes; take a multiple of that.'
-    )
-  if num_workers < 0:
-    raise ValueError(f'config.data.num_workers is {num_workers}; wanted >= 0.')
+  _check_numbers(batch_size, process_count, num_workers)
   local_size = batch_size // process_count
   import grain  # It loads jax, which builders do without.
 
@@ -356,6 +359,18 @@ def train_batches(
   first_row = process_index * local_size
   row = np.arange(first_row, first_row + local_size, dtype=np.int32)
   return _with_rows(iter(read), row)
+
+
+def _check_numbers(
+  batch_size: int, process_count: int, num_workers: int
+) -> None:
+  if batch_size % process_count:
+    raise ValueError(
+      f'config.batch_size = {batch_size} does not divide over {process_count} '
+      'processes; take a multiple of that.'
+    )
+  if num_workers < 0:
+    raise ValueError(f'config.data.num_workers is {num_workers}; wanted >= 0.')
 
 
 def _by_workers(read, num_workers: int, prefetch: int):

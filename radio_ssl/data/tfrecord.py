@@ -32,7 +32,7 @@ class Source:
     Raises:
       ValueError: a file that is cut short or has other records.
     """
-    self._decode = decode
+    self._pieces, self._decode = pieces, decode
     self._places = []
     for piece in pieces:
       # The mapping outlives the file handle, and threads share it.
@@ -46,6 +46,10 @@ class Source:
         )
       chosen = spans[piece.skip : piece.skip + piece.take]
       self._places += [(data, span) for span in chosen]
+
+  def __reduce__(self):
+    # Another process maps the shards itself.
+    return Source, (self._pieces, self._decode)
 
   def __len__(self):
     return len(self._places)

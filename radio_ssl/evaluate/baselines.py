@@ -37,11 +37,13 @@ def untrained(
   return frozen, facts
 
 
-def random(config, dataset, splits, checkpoint_meta) -> tuple[Tables, Facts]:
+def random(
+  config, dataset, splits, checkpoint_meta, extract=features.extract
+) -> tuple[Tables, Facts]:
   """The features of the untrained encoder."""
   frozen, facts = untrained(config, checkpoint_meta)
   tables = {
-    split: features.extract(
+    split: extract(
       frozen,
       dataset,
       split,
@@ -159,6 +161,7 @@ def tables(
   dataset: pipeline.DataSet,
   splits: list[str],
   checkpoint_meta: Mapping | None,
+  extract: Callable[..., features.Table] = features.extract,
 ) -> tuple[Tables, Facts]:
   """Tables of a baseline, and what it did.
 
@@ -168,6 +171,7 @@ def tables(
     dataset: labelled.
     splits: the training split first.
     checkpoint_meta: of the encoder to compare with, or None.
+    extract: as `features.extract`.
 
   Raises:
     ValueError: there is no baseline of that name.
@@ -176,4 +180,5 @@ def tables(
     raise ValueError(
       f'No baseline named {name!r}; there are: {", ".join(BASELINES)}.'
     )
-  return BASELINES[name](config, dataset, splits, checkpoint_meta)
+  its = (config, dataset, splits, checkpoint_meta)
+  return random(*its, extract) if name == 'random' else BASELINES[name](*its)

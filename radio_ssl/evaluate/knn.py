@@ -6,6 +6,8 @@ on the training rows first, as they are for the linear probe. Encoders put a
 large common vector into all of them, beside which all cosines are nearly 1.
 """
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -52,11 +54,15 @@ def vote(
     temperature: > 0.
   """
   cosines = similarity(train_features, features)
+  return _votes(cosines, train_labels, num_classes, k, temperature)
+
+
+def _votes(cosines, train_labels, num_classes: int, k: int, temperature: float):
   k = min(k, len(train_labels))
   nearest = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
   chosen = np.take_along_axis(cosines, nearest, axis=1)
   weight = np.exp((chosen - chosen.max(axis=1, keepdims=True)) / temperature)
-  votes = np.zeros((len(features), num_classes))
+  votes = np.zeros((len(cosines), num_classes))
   for label in range(num_classes):
     votes[:, label] = (weight * (train_labels[nearest] == label)).sum(axis=1)
   return votes / votes.sum(axis=1, keepdims=True)
@@ -85,19 +91,22 @@ def cross_validated_accuracy(
   folds = splits.stratified_folds(
     labels, num_folds=num_folds, seed=seed, groups=groups
   )
-  right = 0
-  for fold in range(num_folds):
+  wanted = [(k, temperature)]
+  return _accuracies(features, labels, folds, num_classes, wanted)[0]
+
+
+def _accuracies(
+  features, labels, folds, num_classes: int, wanted: Sequence[tuple[int, float]]
+) -> list[float]:
+  """Out-of-fold accuracy by each of some (k, temperature)."""
+  right = np.zeros(len(wanted), int)
+  for fold in np.unique(folds):
     out = folds == fold
-    votes = vote(
-      features[~out],
-      labels[~out],
-      features[out],
-      num_classes=num_classes,
-      k=k,
-      temperature=temperature,
-    )
-    right += int((votes.argmax(axis=1) == labels[out]).sum())
-  return right / len(labels)
+    cosines = similarity(features[~out], features[out])
+    for i, (k, temperature) in enumerate(wanted):
+      votes = _votes(cosines, labels[~out], num_classes, k, temperature)
+      right[i] += (votes.argmax(axis=1) == labels[out]).sum()
+  return (right / len(labels)).tolist()
 
 
 def predict(
@@ -115,21 +124,12 @@ def predict(
   They are those of the best out-of-fold accuracy inside the training rows; the
   fewer neighbours on a tie.
   """
-  scores = {
-    (k, temperature): cross_validated_accuracy(
-      train_features,
-      train_labels,
-      num_classes=num_classes,
-      k=k,
-      temperature=temperature,
-      num_folds=num_folds,
-      seed=seed,
-      groups=groups,
-    )
-    for k in _NEIGHBOURS
-    for temperature in _TEMPERATURES
-  }
-  k, temperature = max(scores, key=scores.get)
+  folds = splits.stratified_folds(
+    train_labels, num_folds=num_folds, seed=seed, groups=groups
+  )
+  wanted = list(itertools.product(_NEIGHBOURS, _TEMPERATURES))
+  scores = _accuracies(train_features, train_labels, folds, num_classes, wanted)
+  k, temperature = wanted[int(np.argmax(scores))]
   votes = vote(
     train_features,
     train_labels,

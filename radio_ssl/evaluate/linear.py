@@ -102,12 +102,7 @@ def fit(
   """
   l2 = np.asarray(l2, np.float64)
   features = np.asarray(features, np.float64)
-  bad = ~np.isfinite(features).all(axis=1)
-  if bad.any():
-    raise ValueError(
-      f'{bad.sum()} of {len(bad)} rows of features are not finite, the first '
-      f'of them row {int(bad.argmax())}.'
-    )
+  _check_finite(features)
   if rows is None:
     rows = np.ones((len(l2), len(features)), bool)
   if standardise and _wide(features, rows):
@@ -142,6 +137,15 @@ def fit(
     )
   weights = weights / spread[:, None]
   return Probe(weights, bias - np.einsum('d,mdk->mk', centre, weights))
+
+
+def _check_finite(features: np.ndarray) -> None:
+  bad = ~np.isfinite(features).all(axis=1)
+  if bad.any():
+    raise ValueError(
+      f'{bad.sum()} of {len(bad)} rows of features are not finite, the first '
+      f'of them row {int(bad.argmax())}.'
+    )
 
 
 def _wide(features: np.ndarray, rows: np.ndarray) -> bool:

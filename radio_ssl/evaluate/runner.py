@@ -58,12 +58,7 @@ def run(
   checks.output(output)
   stored, chosen = _open(config)
   checks.classes(chosen)
-  frozen = None
-  if checkpoint is not None:
-    frozen = features.from_checkpoint(
-      checkpoint, config.which or None, fields_arcsec=config.fields_arcsec
-    )
-    checks.fits(frozen.inputs, chosen, checkpoint)
+  frozen = _encoder(config, checkpoint, chosen)
   tables, facts, start = _tables(config, chosen, frozen, baseline, extract)
   checks.examples(config, chosen, tables)
   result = {
@@ -105,6 +100,17 @@ def _open(config) -> tuple[pipeline.DataSet, selection.Selection]:
     held_out=data.holdout,
     use=data.holdout_use,
   )
+
+
+def _encoder(config, checkpoint, chosen) -> features.FrozenEncoder | None:
+  """The checkpoint's, fit for the images; None without one."""
+  if checkpoint is None:
+    return None
+  frozen = features.from_checkpoint(
+    checkpoint, config.which or None, fields_arcsec=config.fields_arcsec
+  )
+  checks.fits(frozen.inputs, chosen, checkpoint)
+  return frozen
 
 
 def _name(config, checkpoint, baseline: str | None) -> str:
@@ -152,7 +158,9 @@ def _tables(config, chosen: selection.Selection, frozen, baseline, extract):
   on_images = protocols.on_images(config.protocol)
   meta = frozen.meta if frozen else None
   if baseline is not None and not on_images:
-    tables, facts = baselines.tables(baseline, config, chosen, wanted, meta)
+    tables, facts = baselines.tables(
+      baseline, config, chosen, wanted, meta, extract
+    )
     return tables, {'baseline': facts}, None
   _LOG.info('Reading %s.', chosen.directory)
   if on_images:

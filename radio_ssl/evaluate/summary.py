@@ -213,13 +213,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(table(results))
     if args.compare:
       pairs = [_pair(text) for text in args.compare]
-      paired, others = {}, []
-      for path, result in zip(args.results, results, strict=True):
-        if any(path in pair for pair in pairs):
-          paired[path] = [result]
-        else:
-          others.append(result)
-      found = comparisons.family(_by_method(others) | paired, pairs)
+      wanted = {name for pair in pairs for name in pair}
+      single = {
+        path: [result]
+        for path, result in zip(args.results, results, strict=True)
+        if path in wanted
+      }
+      named = [it for it in results if _names(it)[0] in wanted]
+      found = comparisons.family(_by_method(named) | single, pairs)
       print(f'\n{comparisons.table(found)}')
   except ValueError as error:
     print(f'error: {error}', file=sys.stderr)

@@ -51,6 +51,7 @@ def test_small_benchmark_is_sound():
     ('baselines.pixels.sedes', (0,), "has no field 'sedes'"),
     ('baselines.pixels.label_sets', ('sea',), "is 'sea'; wanted one of spots"),
     ('baselines.pixels.protocols', ('svm',), "is 'svm'; wanted one of knn"),
+    ('baselines.pixels.protocols', (), r'pixels\.protocols is empty'),
     ('methods.sim-clr', {}, "'sim-clr'; wanted letters, digits"),
     ('checkpoints.x', {'path': 'x'}, "lacks the field 'seeds'"),
   ],

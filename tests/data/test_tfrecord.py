@@ -81,6 +81,17 @@ def test_batches_are_those_of_array_record(pair):
     np.testing.assert_array_equal(value, b[key], err_msg=key)
 
 
+def test_workers_read_tfrecord(pair):
+  _, tfrecord = pair
+  settings = {'batch_size': 8, 'seed': 0}
+  expected = next(pipeline.train_batches(tfrecord, 'train', **settings))
+  batches = pipeline.train_batches(
+    tfrecord, 'train', num_workers=1, num_threads=1, **settings
+  )
+  np.testing.assert_array_equal(next(batches)['image'], expected['image'])
+  batches.close()
+
+
 @pytest.mark.parametrize('kept', [0, 5, 0.5, -1])
 def test_a_shard_that_is_cut_short_is_refused(pair, kept):
   _, tfrecord = pair

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from radio_ssl.augment import inputs
-from radio_ssl.evaluate import cache, features, selection
+from radio_ssl.evaluate import cache, features, runner, selection
 
 _INPUT = inputs.Input(size_pix=16, field_arcsec=36.0)
 _ENCODER = {'name': 'resnet10', 'width': 1 / 16}
@@ -69,3 +69,36 @@ def test_what_differs_is_encoded_anew(dataset, counted, other):
     found.features,
     features.extract(frozen, chosen, split, rotations=rotations).features,
   )
+
+
+def test_another_set_or_other_classes_share_nothing(write, make_rows, counted):
+  shared = cache.Cache()
+  first, second = (
+    write({'test': make_rows(6, first=start)}, name=f'from{start}')
+    for start in (0, 50)
+  )
+  found = [
+    shared.extract(_frozen(), selection.choose(its, 'test', ''), 'test')
+    for its in (first, second, first.of_classes(['two', 'one']))
+  ]
+  assert counted == [6, 6, 6]
+  assert found[0].names != found[1].names
+  np.testing.assert_array_equal(found[2].labels, 1 - found[0].labels)
+
+
+@pytest.mark.parametrize('baseline', [None, 'random'])
+def test_evaluations_of_a_process_share_features(
+  config, simclr_run, tmp_path, counted, baseline
+):
+  shared = cache.Cache()
+  for protocol in ('linear', 'knn'):
+    config.protocol = protocol
+    runner.run(
+      config,
+      checkpoint=simclr_run,
+      baseline=baseline,
+      output=tmp_path / protocol,
+      extract=shared.extract,
+    )
+  # Of two splits, by the first protocol alone.
+  assert len(counted) == 2

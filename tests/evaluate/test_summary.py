@@ -166,8 +166,15 @@ def test_two_results_of_one_method_are_compared_by_their_paths(
     # They differ in more than the seed.
     path.write_text(json.dumps(_result(predicted, lr=len(path.name))))
   perfect, half = map(str, paths)
-  assert not summary.main([perfect, half, '--compare', f'{perfect}:{half}'])
+  byol = tmp_path / 'byol.json'
+  byol.write_text(json.dumps(_result(_ONE_WRONG, method='byol')))
+  pairs = [f'{perfect}:{half}', f'byol:{half}', f'{byol}:byol']
+  assert not summary.main([perfect, half, str(byol), '--compare', *pairs])
   told = capsys.readouterr().out.splitlines()
-  assert any(
-    line.startswith(f'| {perfect} - {half} | 1, 1 | +50.0 (') for line in told
-  )
+  for start in (
+    f'| {perfect} - {half} | 1, 1 | +50.0 (',
+    f'| byol - {half} | 1, 1 | +33.3 (',
+    # A result that is compared by its path is one of its method still.
+    f'| {byol} - byol | 1, 1 | +0.0 (',
+  ):
+    assert any(line.startswith(start) for line in told), start
