@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from radio_ssl.benchmark.report import (
-  curves,
   data,
   families,
   looks,
@@ -378,24 +377,6 @@ def test_report_that_fails_leaves_the_old_one(result, tmp_path, monkeypatch):
 def test_nothing_finished_is_no_report(tmp_path):
   with pytest.raises(ValueError, match='nothing to report'):
     _write([], tmp_path / 'out')
-
-
-def test_training_curve_ends_where_the_run_ended(tmp_path):
-  rows = [{'step': step, 'loss': 1 / step} for step in range(1, 2001)]
-  rows.append({'step': 2000, 'loss': 7.0, 'effective_rank': float('nan')})
-  (tmp_path / 'metrics.jsonl').write_text('\n'.join(map(json.dumps, rows)))
-  found = curves.read(tmp_path)
-  assert set(found) == {'loss'}
-  steps, values = found['loss']
-  assert len(steps) <= 300
-  # A step that was done again after a restart counts as done last.
-  assert (steps[0], steps[-1], values[-1]) == (1, 2000, 7)
-
-
-def test_broken_metrics_are_named(tmp_path):
-  (tmp_path / 'metrics.jsonl').write_text('{"step": 1, "loss": 2}\n{"st')
-  with pytest.raises(ValueError, match=r'metrics\.jsonl, line 2'):
-    curves.read(tmp_path)
 
 
 def test_methods_have_one_colour_and_places_one_dash(result):

@@ -110,19 +110,26 @@ def training(
   style: Looks,
   title: str,
 ) -> Figure:
-  """Training curves, a line a run; the seeds of a row look alike."""
+  """The training curves that runs have, a line a run; seeds look alike."""
+  shown = {
+    name: label
+    for name, label in curves.NAMES.items()
+    if any(name in found[run] for run in runs)
+  }
   figure = _figure(9, 6, len({row.key for row in runs.values()}))
   panels = figure.subplots(2, 2, sharex=True).ravel()
-  for axes, (name, shown) in zip(panels, curves.NAMES.items(), strict=True):
+  for axes in panels[len(shown) :]:
+    axes.remove()
+  for axes, (name, label) in zip(panels, shown.items(), strict=False):
     for run, row in runs.items():
       if name in found[run]:
         look = style[row.key]
         axes.plot(
           *found[run][name], color=look.colour, linewidth=1, label=row.key[0]
         )
-    axes.set(ylabel=shown)
-  for axes in panels[2:]:
-    axes.set_xlabel('step')
+    # Below some there is no other.
+    axes.set(ylabel=label, xlabel='step')
+    axes.tick_params(labelbottom=True)
   figure.suptitle(title)
   _legend(figure, panels[0])
   return figure
