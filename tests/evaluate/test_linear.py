@@ -31,7 +31,7 @@ def _objective(x, y, weights, bias, l2):
   return -log_p[np.arange(len(y)), y].mean() + l2 / 2 * (inner**2).sum()
 
 
-@pytest.mark.parametrize('d', [12, 150])
+@pytest.mark.parametrize('d', [12, 250])
 @pytest.mark.parametrize('kind', ['random', 'separable', 'collinear', 'scaled'])
 def test_objective_equals_scikit_learns_optimum(kind, d):
   x, y = _problem(kind, d=d)
@@ -50,7 +50,7 @@ def test_objective_equals_scikit_learns_optimum(kind, d):
     np.testing.assert_allclose(ours, theirs, rtol=1e-6)
 
 
-@pytest.mark.parametrize('d', [12, 150])
+@pytest.mark.parametrize('d', [12, 250])
 def test_problems_solved_together_equal_problems_solved_alone(d):
   x, y = _problem('random', d=d)
   # On the rows of one problem alone a column is constant.
@@ -227,11 +227,11 @@ def test_penalties_far_too_weak_are_not_tried(monkeypatch):
 def test_weak_penalties_on_wide_features_look_no_better_than_they_are(
   monkeypatch,
 ):
-  generator = np.random.default_rng(1)
+  generator = np.random.default_rng(3)
   y = np.arange(120) % 3
   # As encoders' are: the variance falls off from axis to axis.
-  x = generator.normal(size=(120, 200)) + generator.normal(size=(3, 200))[y]
-  x = x / (1 + np.arange(200)) @ generator.normal(size=(200, 200))
+  x = generator.normal(size=(120, 300)) + generator.normal(size=(3, 300))[y]
+  x = x / (1 + np.arange(300)) @ generator.normal(size=(300, 300))
   monkeypatch.setattr(linear, '_RISEN', np.inf)
   found = linear.choose_l2(x, y, **_settings())['log_loss']
   monkeypatch.setattr(linear, '_WIDE_TOLERANCE', linear._TOLERANCE)

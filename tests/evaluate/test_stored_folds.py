@@ -50,7 +50,7 @@ def test_each_stored_fold_is_scored_by_the_others(
   monkeypatch.setattr(
     runner.baselines,
     'tables',
-    lambda name, config, chosen, wanted, meta: (
+    lambda name, config, chosen, wanted, *rest: (
       {s: tabulate(chosen, s) for s in wanted},
       {},
     ),
