@@ -232,10 +232,11 @@ def test_weak_penalties_on_wide_features_look_no_better_than_they_are(
   # As encoders' are: the variance falls off from axis to axis.
   x = generator.normal(size=(120, 300)) + generator.normal(size=(3, 300))[y]
   x = x / (1 + np.arange(300)) @ generator.normal(size=(300, 300))
+  settings = {'num_classes': 3, 'num_folds': 3, 'seed': 0}
   monkeypatch.setattr(linear, '_RISEN', np.inf)
-  found = linear.choose_l2(x, y, **_settings())['log_loss']
+  found = linear.choose_l2(x, y, **settings)['log_loss']
   monkeypatch.setattr(linear, '_WIDE_TOLERANCE', linear._TOLERANCE)
-  exact = linear.choose_l2(x, y, **_settings())['log_loss']
+  exact = linear.choose_l2(x, y, **settings)['log_loss']
   for name, value in exact.items():
     assert abs(found[name] - value) < 2e-3, name
 
