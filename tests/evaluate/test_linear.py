@@ -50,8 +50,9 @@ def test_objective_equals_scikit_learns_optimum(kind, d):
     np.testing.assert_allclose(ours, theirs, rtol=1e-6)
 
 
-@pytest.mark.parametrize('d', [12, 250])
-def test_problems_solved_together_equal_problems_solved_alone(d):
+# Where the rows say little of the weights, the same gradient leaves more.
+@pytest.mark.parametrize(('d', 'slack'), [(12, 1), (250, 10)])
+def test_problems_solved_together_equal_problems_solved_alone(d, slack):
   x, y = _problem('random', d=d)
   # On the rows of one problem alone a column is constant.
   x[40:, 3] = 7.0
@@ -60,9 +61,9 @@ def test_problems_solved_together_equal_problems_solved_alone(d):
   together = linear.fit(x, y, num_classes=3, l2=[0.1, 0.01], rows=rows)
   alone = linear.fit(x[40:], y[40:], num_classes=3, l2=[0.01])
   np.testing.assert_allclose(
-    together.weights[1], alone.weights[0], rtol=1e-4, atol=1e-5
+    together.weights[1], alone.weights[0], rtol=1e-4, atol=slack * 1e-6
   )
-  np.testing.assert_allclose(together.bias[1], alone.bias[0], atol=1e-4)
+  np.testing.assert_allclose(together.bias[1], alone.bias[0], atol=slack * 1e-5)
 
 
 def test_more_problems_than_slots_are_each_solved_for_themselves(monkeypatch):
