@@ -82,9 +82,61 @@ def get_config() -> ml_collections.ConfigDict:
   config.encoders = ml_collections.ConfigDict(
     {'resnet18_half': base.encoder('resnet18', width=0.5)}
   )
-  # {name: changes of the pretraining's `data`}, and under `input` and `views`
-  # of those groups. Equal numbers of images, so of steps.
-  config.corpora = ml_collections.ConfigDict(
+  config.corpora = _corpora()
+  # Of the pretraining.
+  config.seeds = (0, 1, 2)
+  # Tried for every method and encoder; () takes those of the methods.
+  config.learning_rates = ()
+  # Where they are compared: always by cross-validation in the training split,
+  # without what is held out.
+  config.search = ml_collections.ConfigDict(
+    {
+      'corpus': 'centred',
+      'seed': 0,
+      'label_set': 'mirabest',
+      'protocol': 'linear',
+    }
+  )
+
+  config.label_sets = _label_sets()
+  config.protocols = _protocols()
+  # Protocols for the best so many methods alone, on these label sets alone, of
+  # encoders pretrained on these corpora alone: all that are not named.
+  config.protocol_of_best = ml_collections.ConfigDict(
+    {'label_fraction': 2, 'finetune': 2}
+  )
+  config.protocol_label_sets = ml_collections.ConfigDict(
+    {'label_fraction': ('mirabest',), 'finetune': ('mirabest',)}
+  )
+  config.protocol_corpora = ml_collections.ConfigDict(
+    {'finetune': ('centred',)}
+  )
+
+  config.baselines = _baselines()
+  config.checkpoints = _checkpoints()
+  # A:B, fixed before any result is seen; p is corrected for all of them.
+  config.comparisons = tuple(
+    [f'{name}@centred:untrained' for name in _METHODS]
+    + [f'{name}@centred:imagenet_lite0' for name in _METHODS]
+    + [f'{name}@centred:{name}@off_centre' for name in _METHODS]
+    + [f'{name}@centred:{name}@resized' for name in _METHODS]
+  )
+  return config
+
+
+def _method(module, lr: float) -> ml_collections.ConfigDict:
+  config = module.get_config()
+  config.optimizer.lr = lr
+  config.num_epochs = 30
+  return config
+
+
+def _corpora() -> ml_collections.ConfigDict:
+  """{name: changes of the pretraining's `data`}, equal numbers of images.
+
+  Of its `input` and `views` under these names.
+  """
+  return ml_collections.ConfigDict(
     {
       'centred': {
         'name': 'first',
@@ -109,26 +161,17 @@ def get_config() -> ml_collections.ConfigDict:
       },
     }
   )
-  # Of the pretraining.
-  config.seeds = (0, 1, 2)
-  # Tried for every method and encoder; () takes those of the methods.
-  config.learning_rates = ()
-  # Where they are compared: always by cross-validation in the training split,
-  # without what is held out.
-  config.search = ml_collections.ConfigDict(
-    {
-      'corpus': 'centred',
-      'seed': 0,
-      'label_set': 'mirabest',
-      'protocol': 'linear',
-    }
-  )
 
+
+def _label_sets() -> ml_collections.ConfigDict:
+  """{name: changes of the evaluation's `data`}, and its `fields_arcsec`.
+
+  One field for all encoders, so that all see the same sky; of NVSS as many
+  beams.
+  """
   held_out = {'holdout': 'holdout.csv', 'holdout_use': 'test'}
-  # {name: changes of the evaluation's `data`}, and its `fields_arcsec`: one for
-  # all encoders, so that all see the same sky; of NVSS as many beams.
   first = {'fields_arcsec': (172.8,)}
-  config.label_sets = ml_collections.ConfigDict(
+  return ml_collections.ConfigDict(
     {
       'mirabest': {'name': 'mirabest', 'config': 'fits', **first, **held_out},
       'frg': {'name': 'frg', 'config': 'clean', **first, **held_out},
@@ -140,8 +183,11 @@ def get_config() -> ml_collections.ConfigDict:
       },
     }
   )
-  # {name: config of an evaluation}; its data are replaced.
-  config.protocols = ml_collections.ConfigDict(
+
+
+def _protocols() -> ml_collections.ConfigDict:
+  """{name: config of an evaluation}; its data are replaced."""
+  protocols = ml_collections.ConfigDict(
     {
       'linear': linear_mirabest.get_config(),
       'knn': linear_mirabest.get_config(),
@@ -149,25 +195,19 @@ def get_config() -> ml_collections.ConfigDict:
       'finetune': finetune_mirabest.get_config(),
     }
   )
-  config.protocols.knn.protocol = 'knn'
+  protocols.knn.protocol = 'knn'
   # Two trainings on half of the sources, and the one that is scored.
-  config.protocols.finetune.num_folds = 2
-  # Protocols for the best so many methods alone, on these label sets alone, of
-  # encoders pretrained on these corpora alone: all that are not named.
-  config.protocol_of_best = ml_collections.ConfigDict(
-    {'label_fraction': 2, 'finetune': 2}
-  )
-  config.protocol_label_sets = ml_collections.ConfigDict(
-    {'label_fraction': ('mirabest',), 'finetune': ('mirabest',)}
-  )
-  config.protocol_corpora = ml_collections.ConfigDict(
-    {'finetune': ('centred',)}
-  )
+  protocols.finetune.num_folds = 2
+  return protocols
 
-  # {name: a baseline of the evaluator, its seeds, and the label sets that it is
-  # worth, all by default}. The untrained encoder, fine-tuned, is training from
-  # scratch; sizes and fluxes come with MiraBest alone.
-  config.baselines = ml_collections.ConfigDict(
+
+def _baselines() -> ml_collections.ConfigDict:
+  """{name: a baseline of the evaluator, its seeds and label sets}, default all.
+
+  The untrained encoder, fine-tuned, is training from scratch; sizes and fluxes
+  come with MiraBest alone.
+  """
+  return ml_collections.ConfigDict(
     {
       'untrained': {'baseline': 'random', 'seeds': (0, 1, 2)},
       'pixels': {'baseline': 'pixels', 'seeds': (0,)},
@@ -178,9 +218,14 @@ def get_config() -> ml_collections.ConfigDict:
       },
     }
   )
-  # {name: a run or an export from elsewhere}, and the protocols and label sets
-  # that it is worth: to fine-tune it at 224 pixels takes hours on a core.
-  config.checkpoints = ml_collections.ConfigDict(
+
+
+def _checkpoints() -> ml_collections.ConfigDict:
+  """{name: a run or an export from elsewhere}, its protocols and label sets.
+
+  To fine-tune ImageNet's at 224 pixels takes hours on a core: at 96 it is done.
+  """
+  return ml_collections.ConfigDict(
     {
       'imagenet_lite0': {
         'path': 'runs/lite0',
@@ -194,18 +239,3 @@ def get_config() -> ml_collections.ConfigDict:
       },
     }
   )
-  # A:B, fixed before any result is seen; p is corrected for all of them.
-  config.comparisons = tuple(
-    [f'{name}@centred:untrained' for name in _METHODS]
-    + [f'{name}@centred:imagenet_lite0' for name in _METHODS]
-    + [f'{name}@centred:{name}@off_centre' for name in _METHODS]
-    + [f'{name}@centred:{name}@resized' for name in _METHODS]
-  )
-  return config
-
-
-def _method(module, lr: float) -> ml_collections.ConfigDict:
-  config = module.get_config()
-  config.optimizer.lr = lr
-  config.num_epochs = 30
-  return config
