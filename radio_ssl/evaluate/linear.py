@@ -110,8 +110,7 @@ def fit(
   # Of all rows, for one matrix; each problem undoes it by its own.
   centre, spread = features.mean(axis=0), features.std(axis=0)
   spread = np.where(standardise & (spread > 0), spread, 1)
-  mean = np.zeros((len(l2), len(centre)))
-  scale = np.ones_like(mean)
+  mean, scale = np.zeros((len(l2), 1)), np.ones((len(l2), 1))
   if standardise:
     mean, scale = _standardisation(features, rows)
   # The weakest first: it takes longest.
@@ -130,13 +129,17 @@ def fit(
     )
     back = np.argsort(order)
     weights, bias, gradient = (np.asarray(x)[back] for x in found)
+  _check_converged(gradient, l2, tolerance)
+  weights = weights / spread[:, None]
+  return Probe(weights, bias - np.einsum('d,mdk->mk', centre, weights))
+
+
+def _check_converged(gradient, l2: np.ndarray, tolerance: float) -> None:
   if not gradient.max() < 10 * tolerance:
     raise FloatingPointError(
       f'The probe did not converge: largest gradient {gradient.max():.1e} at '
       f'L2 = {l2[int(gradient.argmax())]:.1e}.'
     )
-  weights = weights / spread[:, None]
-  return Probe(weights, bias - np.einsum('d,mdk->mk', centre, weights))
 
 
 def _check_finite(features: np.ndarray) -> None:

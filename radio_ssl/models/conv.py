@@ -123,9 +123,15 @@ def _run(x_shape: Shape):
   return _shifted_matmuls if max(x_shape[1:3]) <= _TINY_SIDE else _native
 
 
-def _are_plain_images(lhs: Array, rhs: Array) -> bool:
+def _are_plain_images(lhs: Array, rhs: Array, dimension_numbers: Any) -> bool:
   exact = lhs.dtype in (jnp.float32, jnp.float64)
-  return lhs.ndim == 4 and exact and lhs.dtype == rhs.dtype
+  if not (lhs.ndim == 4 and exact and lhs.dtype == rhs.dtype):
+    return False
+  layout, ours = (
+    lax.conv_dimension_numbers(lhs.shape, rhs.shape, numbers)
+    for numbers in (dimension_numbers, _LAYOUT)
+  )
+  return layout == ours
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -183,12 +189,10 @@ def conv(
   depthwise_like = feature_group_count == lhs.shape[-1] == rhs.shape[-1]
   plain = (
     (backend or jax.default_backend()) == 'cpu'
-    and _are_plain_images(lhs, rhs)
+    and _are_plain_images(lhs, rhs, dimension_numbers)
     and set(lhs_dilation or ()) | set(rhs_dilation or ()) <= {1}
     and (feature_group_count == 1 or depthwise_like)
     and all(value is None for value in options.values())
-    and lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
-    == lax.conv_dimension_numbers(lhs.shape, rhs.shape, _LAYOUT)
   )
   if plain and isinstance(padding, str):
     padding = lax.padtype_to_pads(

@@ -42,14 +42,8 @@ def make_train_step(
     rng_views, rng_loss = jax.random.split(
       jax.random.fold_in(state.rng, state.step)
     )
-    inputs = {k: batch[k] for k in ('index', 'row', 'label') if k in batch}
-    inputs['views'] = make_views(batch, rng_views)
-    inputs['masks'] = masks.make(
-      getattr(objective, 'masks', {}),
-      inputs['views'],
-      jax.random.fold_in(rng_loss, 1),
-      batch['row'],
-    )
+    views = make_views(batch, rng_views)
+    inputs = _inputs(objective, batch, views, jax.random.fold_in(rng_loss, 1))
 
     def loss_fn(params):
       output = objective.loss(
@@ -82,6 +76,14 @@ def make_train_step(
     ), metrics
 
   return train_step
+
+
+def _inputs(objective, batch: Mapping, views: Mapping, rng) -> dict:
+  """What a method's loss is given of a batch."""
+  inputs = {k: batch[k] for k in ('index', 'row', 'label') if k in batch}
+  declared = getattr(objective, 'masks', {})
+  made = masks.make(declared, views, rng, batch['row'])
+  return inputs | {'views': views, 'masks': made}
 
 
 def _mean_over(axis_name: str | None, tree):
