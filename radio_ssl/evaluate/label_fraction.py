@@ -4,8 +4,6 @@ From each class as many sources are drawn at random, often; a probe learns from
 each draw and is scored on sources that it has not seen.
 """
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,10 +14,6 @@ from radio_ssl.evaluate import linear, metrics, row_space
 # With one source of a class none is left to choose L2 by. For two classes it
 # has no influence then: the boundary halves the way between the two.
 _L2_OF_ONE = 1.0
-# Where values of L2 are compared. Few labels can be told apart by many features
-# without any penalty: a fit of a weak one that stops early then looks better
-# than it is, at 1e-4 (`linear.COARSE_TOLERANCE`) by enough to be chosen.
-_TOLERANCE = 1e-6
 
 
 def curve(
@@ -60,44 +54,27 @@ def curve(
   features = (features - mean) @ axes
   if scored:
     scored = (scored[0] - mean) @ axes, scored[1]
-  fit = functools.partial(
-    linear.fit, features, labels, num_classes=num_classes, standardise=False
-  )
   result = []
   for count in counts:
     rng = np.random.default_rng((seed, count))
-    draws = [draw(labels, groups, count, rng) for _ in range(num_draws)]
-    rows = np.stack(draws)
-    l2 = _choose_l2(fit, features, labels, rows, min(num_folds, count), seed)
-    probe = fit(l2=l2, rows=rows)
-    confusions = _confusions(
-      probe, features, labels, groups, rows, scored, num_classes
-    )
-    result.append(
-      {
-        'labels_per_class': count,
-        **metrics.spread(confusions),
-        'l2': l2.tolist(),
-      }
-    )
-  return result
-
-
-def _confusions(
-  probe, features, labels, groups, rows, scored, num_classes: int
-) -> np.ndarray:
-  """The confusion matrix of each draw, [draws, K, K]."""
-  found = []
-  inside = probe.log_probabilities(features).argmax(-1)
-  outside = scored and probe.log_probabilities(scored[0]).argmax(-1)
-  for i, taught in enumerate(rows):
-    if scored:
-      true, predicted = scored[1], outside[i]
-    else:
+    l2, confusions = [], []
+    for _ in range(num_draws):
+      taught = draw(labels, groups, count, rng)
+      probe, chosen = _probe(
+        features[taught],
+        labels[taught],
+        num_classes=num_classes,
+        num_folds=min(num_folds, count),
+        seed=seed,
+      )
       new = ~np.isin(groups, groups[taught])
-      true, predicted = labels[new], inside[i, new]
-    found.append(metrics.confusion_matrix(true, predicted, num_classes))
-  return np.stack(found)
+      x, true = scored or (features[new], labels[new])
+      predicted = probe.log_probabilities(x)[0].argmax(-1)
+      confusions.append(metrics.confusion_matrix(true, predicted, num_classes))
+      l2.append(chosen)
+    spread = metrics.spread(np.stack(confusions))
+    result.append({'labels_per_class': count, **spread, 'l2': l2})
+  return result
 
 
 def draw(
@@ -125,38 +102,46 @@ def draw(
   return chosen
 
 
-def _choose_l2(
-  fit: Callable[..., linear.Probe],
+def _probe(
   features: np.ndarray,
   labels: np.ndarray,
-  rows: np.ndarray,
+  *,
+  num_classes: int,
   num_folds: int,
   seed: int,
-) -> np.ndarray:
-  """L2 of each draw, [draws]: that of the least out-of-fold log-loss.
+) -> tuple[linear.Probe, float]:
+  """The probe of a draw [n, D], and its L2, of the least out-of-fold log-loss.
 
-  All draws, folds and values of L2 are solved together.
+  In the at most n directions of its rows, for all folds, the whole draw and
+  all values of L2 together. All are solved to the end: few labels can be told
+  apart by many features without any penalty, and a fit of a weak one that stops
+  early looks better than it is, by enough to be chosen.
   """
-  if num_folds < 2:
-    return np.full(len(rows), _L2_OF_ONE)
-  folds = np.full(rows.shape, -1)
-  for fold, taught in zip(folds, rows, strict=True):
+  axes, _ = np.linalg.qr(features.T)
+  grid, folds = np.array([_L2_OF_ONE]), np.empty((0, len(labels)), bool)
+  if num_folds > 1:
     # One source of a group is in a draw: there are no groups to keep together.
-    fold[taught] = splits.stratified_folds(
-      labels[taught], num_folds=num_folds, seed=seed
+    fold = splits.stratified_folds(labels, num_folds=num_folds, seed=seed)
+    grid, folds = (
+      np.asarray(linear.L2_GRID),
+      fold != np.arange(num_folds)[:, None],
     )
-  # [draws, folds, N]
-  training = rows[:, None] & (folds[:, None] != np.arange(num_folds)[:, None])
-  grid = np.asarray(linear.L2_GRID)
-  probe = fit(
-    l2=np.tile(grid, len(rows) * num_folds),
-    rows=np.repeat(training.reshape(-1, len(labels)), len(grid), axis=0),
-    tolerance=_TOLERANCE,
+  # [folds + 1, n]
+  rows = np.concatenate([folds, np.ones((1, len(labels)), bool)])
+  found = linear.fit(
+    features @ axes,
+    labels,
+    num_classes=num_classes,
+    l2=np.tile(grid, len(rows)),
+    rows=np.repeat(rows, len(grid), axis=0),
+    standardise=False,
   )
-  log_p = probe.log_probabilities(features)
+  log_p = found.log_probabilities(features @ axes)
   own = np.take_along_axis(log_p, labels[None, :, None], axis=2)[..., 0]
-  own = own.reshape(len(rows), num_folds, len(grid), len(labels))
-  held_out = rows[:, None] & ~training
-  loss = -np.einsum('dfln,dfn->dl', own, held_out) / rows.sum(1)[:, None]
+  own = own.reshape(len(rows), len(grid), len(labels))
+  loss = -np.einsum('fln,fn->l', own, ~rows)
   # The last of equals: on a tie the stronger penalty.
-  return grid[::-1][np.argmin(loss[:, ::-1], axis=1)]
+  best = len(grid) - 1 - np.argmin(loss[::-1])
+  its = slice(best - len(grid), best - len(grid) + 1 or None)
+  probe = linear.Probe(axes @ found.weights[its], found.bias[its])
+  return probe, float(grid[best])
