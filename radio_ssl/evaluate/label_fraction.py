@@ -4,16 +4,20 @@ From each class as many sources are drawn at random, often; a probe learns from
 each draw and is scored on sources that it has not seen.
 """
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 
-from radio_ssl.data import splits
 from radio_ssl.evaluate import linear, metrics, row_space
 
 # With one source of a class none is left to choose L2 by. For two classes it
 # has no influence then: the boundary halves the way between the two.
 _L2_OF_ONE = 1.0
+# Where values of L2 are compared. Few labels can be told apart by many features
+# without any penalty: a fit of a weak one that stops early then looks better
+# than it is, at 1e-4 by enough to be chosen.
+_TOLERANCE = 1e-6
 
 
 def curve(
@@ -112,36 +116,22 @@ def _probe(
 ) -> tuple[linear.Probe, float]:
   """The probe of a draw [n, D], and its L2, of the least out-of-fold log-loss.
 
-  In the at most n directions of its rows, for all folds, the whole draw and
-  all values of L2 together. All are solved to the end: few labels can be told
-  apart by many features without any penalty, and a fit of a weak one that stops
-  early looks better than it is, by enough to be chosen.
+  In the at most n directions of its rows: all other weights are 0.
   """
   axes, _ = np.linalg.qr(features.T)
-  grid, folds = np.array([_L2_OF_ONE]), np.empty((0, len(labels)), bool)
+  features = features @ axes
+  settings = {'num_classes': num_classes, 'standardise': False}
+  l2 = _L2_OF_ONE
   if num_folds > 1:
     # One source of a group is in a draw: there are no groups to keep together.
-    fold = splits.stratified_folds(labels, num_folds=num_folds, seed=seed)
-    grid, folds = (
-      np.asarray(linear.L2_GRID),
-      fold != np.arange(num_folds)[:, None],
+    losses = linear.log_losses(
+      features,
+      labels,
+      num_folds=num_folds,
+      seed=seed,
+      tolerance=_TOLERANCE,
+      **settings,
     )
-  # [folds + 1, n]
-  rows = np.concatenate([folds, np.ones((1, len(labels)), bool)])
-  found = linear.fit(
-    features @ axes,
-    labels,
-    num_classes=num_classes,
-    l2=np.tile(grid, len(rows)),
-    rows=np.repeat(rows, len(grid), axis=0),
-    standardise=False,
-  )
-  log_p = found.log_probabilities(features @ axes)
-  own = np.take_along_axis(log_p, labels[None, :, None], axis=2)[..., 0]
-  own = own.reshape(len(rows), len(grid), len(labels))
-  loss = -np.einsum('fln,fn->l', own, ~rows)
-  # The last of equals: on a tie the stronger penalty.
-  best = len(grid) - 1 - np.argmin(loss[::-1])
-  its = slice(best - len(grid), best - len(grid) + 1 or None)
-  probe = linear.Probe(axes @ found.weights[its], found.bias[its])
-  return probe, float(grid[best])
+    l2 = linear.best(losses)
+  probe = linear.fit(features, labels, l2=np.array([l2]), **settings)
+  return dataclasses.replace(probe, weights=axes @ probe.weights), l2

@@ -51,7 +51,7 @@ _LEVEL = 1e-3
 # Values of L2 that are tried together, and the log-loss (nats) above the best
 # from which on weaker ones are not tried: where there are as many features as
 # sources, those would take nearly all of the time.
-_TOGETHER = 4
+_TOGETHER = 2
 _RISEN = 0.01
 
 
@@ -317,54 +317,81 @@ def choose_l2(
 
   Returns:
     'l2', the choice, the stronger on a tie; 'at_edge', whether it ends the
-    grid; 'log_loss' of each value that was tried, which are all down to the
-    first `_TOGETHER` whose two weakest are worse than the best by `_RISEN`.
+    grid; 'log_loss' of each value that `log_losses` tried.
+  """
+  losses = log_losses(
+    features,
+    labels,
+    num_classes=num_classes,
+    num_folds=num_folds,
+    seed=seed,
+    groups=groups,
+  )
+  tried, loss = list(losses), list(losses.values())
+  l2 = best(losses)
+  at_edge = l2 in (L2_GRID[0], L2_GRID[-1])
+  # A curve that is level there has nothing better beyond the grid.
+  inward = loss[1] if l2 == tried[0] else loss[-2]
+  if at_edge and inward - losses[l2] > _LEVEL:
+    _LOG.warning('The best L2, %.1e, is at the edge of the grid.', l2)
+  return {
+    'l2': l2,
+    'at_edge': at_edge,
+    'log_loss': {f'{l2:.1e}': losses[l2] for l2 in reversed(tried)},
+  }
+
+
+def best(losses: dict[float, float]) -> float:
+  """The L2 of the least loss; the stronger on a tie, but for rounding."""
+  return min(sorted(losses, reverse=True), key=lambda l2: round(losses[l2], 9))
+
+
+def log_losses(
+  features: np.ndarray,
+  labels: np.ndarray,
+  *,
+  num_classes: int,
+  num_folds: int,
+  seed: int,
+  groups: np.ndarray | None = None,
+  standardise: bool = True,
+  tolerance: float | None = None,
+) -> dict[float, float]:
+  """Mean out-of-fold log-loss of each L2 that is tried, the strongest first.
+
+  All are, down to the first `_TOGETHER` that are all worse than the best by
+  `_RISEN`. Arguments as of `choose_l2`, and of `fit`; a tolerance of
+  None is loose where that is known to do no harm.
   """
   folds = splits.stratified_folds(
     labels, num_folds=num_folds, seed=seed, groups=groups
   )
-  left, loss = list(L2_GRID), []
-  while left and not (loss and min(loss[-2:]) > min(loss) + _RISEN):
-    # From the strongest on.
-    some = [left.pop() for _ in range(min(_TOGETHER, len(left)))]
-    loss += _log_losses(features, labels, some, folds, num_classes)
-  # The first of equals, but for rounding: on a tie the stronger penalty.
-  best = int(np.argmin(np.round(loss, 9)))
-  tried = L2_GRID[::-1][: len(loss)]
-  at_edge = best in (0, len(L2_GRID) - 1)
-  # A curve that is level there has nothing better beyond the grid.
-  inward = loss[1] if best == 0 else loss[-2]
-  if at_edge and inward - loss[best] > _LEVEL:
-    _LOG.warning('The best L2, %.1e, is at the edge of the grid.', tried[best])
-  return {
-    'l2': tried[best],
-    'at_edge': at_edge,
-    'log_loss': {
-      f'{l2:.1e}': value for l2, value in sorted(zip(tried, loss, strict=True))
-    },
-  }
-
-
-def _log_losses(
-  features, labels, l2: list[float], folds: np.ndarray, num_classes: int
-) -> list[float]:
-  """Mean out-of-fold log-loss of each L2."""
-  num_folds = folds.max() + 1
   training = np.stack([folds != fold for fold in range(num_folds)])
-  probe = fit(
-    features,
-    labels,
-    num_classes=num_classes,
-    l2=np.tile(l2, num_folds),
-    rows=np.repeat(training, len(l2), axis=0),
-    tolerance=_WIDE_TOLERANCE
-    if _wide(features, training)
-    else COARSE_TOLERANCE,
-  )
-  log_p = probe.log_probabilities(np.asarray(features, np.float64))
-  own = np.take_along_axis(log_p, labels[None, :, None], axis=2)[..., 0]
-  own = own.reshape(num_folds, len(l2), len(labels))
-  return (-own[folds, :, np.arange(len(labels))].mean(axis=0)).tolist()
+  if tolerance is None:
+    wide = _wide(features, training)
+    tolerance = _WIDE_TOLERANCE if wide else COARSE_TOLERANCE
+  features = np.asarray(features, np.float64)
+  left, losses = list(L2_GRID), {}
+  # From the strongest on.
+  while left:
+    some = [left.pop() for _ in range(min(_TOGETHER, len(left)))]
+    probe = fit(
+      features,
+      labels,
+      num_classes=num_classes,
+      l2=np.tile(some, num_folds),
+      rows=np.repeat(training, len(some), axis=0),
+      tolerance=tolerance,
+      standardise=standardise,
+    )
+    log_p = probe.log_probabilities(features)
+    own = np.take_along_axis(log_p, labels[None, :, None], axis=2)[..., 0]
+    own = own.reshape(num_folds, len(some), len(labels))
+    loss = -own[folds, :, np.arange(len(labels))].mean(axis=0)
+    losses |= zip(some, loss.tolist(), strict=True)
+    if min(loss) > min(losses.values()) + _RISEN:
+      break
+  return losses
 
 
 def train(
