@@ -389,7 +389,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if show:
       raise
     print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
-    return 1
+    return getattr(error, 'exit_status', 1)
   return 0
 
 

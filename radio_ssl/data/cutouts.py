@@ -64,6 +64,12 @@ class Cutout:
     return self.squeeze > _SQUARE
 
 
+def middle(pixels: np.ndarray, side_pix: float) -> np.ndarray:
+  """The central square of an image [H, W, ...] that holds a side in pixels."""
+  margins = [max(0, int((n - side_pix) / 2)) for n in pixels.shape[:2]]
+  return pixels[tuple(slice(m, -m if m else None) for m in margins)]
+
+
 def tile_corners(length: int, size: int, stride: int) -> list[int]:
   """First pixels of the tiles along one axis.
 

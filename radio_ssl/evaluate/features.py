@@ -41,16 +41,8 @@ def _size_beams(record: Mapping[str, Any]) -> float:
   return record['source_size_arcsec'] / record['beam_major_arcsec']
 
 
-def _missing(record: Mapping[str, Any]) -> float:
-  return 1 - np.isfinite(record['image']).mean()
-
-
 # What is worked out from a record.
-_DERIVED = {
-  'peak_snr': _peak_snr,
-  'size_beams': _size_beams,
-  'missing': _missing,
-}
+_DERIVED = {'peak_snr': _peak_snr, 'size_beams': _size_beams}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,8 +85,7 @@ class Table:
     names: of the sources.
     columns: [N] each, NaN where unknown: catalogue numbers of the records;
       'peak_snr', the brightest pixel of the field's middle half over the noise;
-      'size_beams', the source's size over the beam's major axis; 'missing', the
-      share of pixels without a value.
+      'size_beams', the source's size over the beam's major axis.
   """
 
   features: np.ndarray

@@ -1,17 +1,22 @@
 """Predictions are those of the evaluator, in tables that astronomers open."""
 
+import hashlib
 import json
 import shutil
 
 import numpy as np
 import pytest
 from astropy import table
+from astropy.io import fits as astropy_fits
+from astropy.io import votable as vo
 from pyarrow import parquet
 
-from radio_ssl import predict
 from radio_ssl.convert import export
-from radio_ssl.data import catalogue, examples, pipeline
+from radio_ssl.data import catalogue, examples, fits, pipeline
 from radio_ssl.evaluate import features, runner
+from radio_ssl.predict import __main__ as program
+from radio_ssl.predict import classes, cutting, files, probes
+from tfds_builders.radio_fits import testing as survey
 
 
 @pytest.fixture
@@ -24,7 +29,7 @@ def test_predictions_are_the_evaluators(probed, simclr_run, dataset, tmp_path):
   folder, result = probed
   shared = export.export(simclr_run, tmp_path / 'shared')
   for checkpoint in (simclr_run, shared):
-    found = predict.predict(checkpoint, folder, dataset, 'test')
+    found = classes.predict(checkpoint, folder, dataset, 'test')
     rows = {row['name']: row for row in found}
     assert len(rows) == 10
     for wanted in result['test']['predictions']:
@@ -40,7 +45,9 @@ def _unlabelled(write_dataset, make_rows, **known):
   rows = list(make_rows(4, first=100, **known))
   for row in rows:
     del row['label']
-  rows[1]['image'][:3] = np.nan
+  # Inside the 36 arcsec that the encoder is shown, and outside.
+  rows[1]['image'][10:12] = np.nan
+  rows[3]['image'][:10] = np.nan
   rows[2]['image'][:] = 1e-4 * np.random.default_rng(0).normal(size=(40, 40, 1))
   return write_dataset(
     {'train': rows}, pixel_scale_arcsec=1.8, beam_major_arcsec=5.4
@@ -51,20 +58,48 @@ def test_unlabelled_sources_get_classes_and_flags(
   probed, simclr_run, write_dataset, make_rows
 ):
   directory = _unlabelled(write_dataset, make_rows)
-  found = predict.predict(
+  found = classes.predict(
     simclr_run,
     probed[0],
     pipeline.open_dataset(directory),
     with_features=True,
   )
   flags = dict(zip(found['name'], found['flags'], strict=True))
-  assert flags == {'s100': '', 's101': 'missing', 's102': 'faint', 's103': ''}
+  assert flags == {
+    's100': 'none', 's101': 'missing', 's102': 'faint', 's103': 'none'
+  }  # fmt: skip
+  missing = dict(zip(found['name'], found['missing'], strict=True))
+  assert missing == pytest.approx(
+    {name: 0.1 * (name == 's101') for name in flags}
+  )
   assert found['features'].shape == (4, 32)
   np.testing.assert_allclose(found['p_one'] + found['p_two'], 1, rtol=1e-5)
 
 
+def test_a_hole_at_the_source_is_told_from_one_beside_it(
+  probed, simclr_run, write_dataset, make_rows
+):
+  sizes = [np.nan, np.nan, 20.0]
+  rows = list(make_rows(3, first=0, source_size_arcsec=sizes))
+  # Of 40 pixels; a beam is 3, half of the size is 5.6.
+  rows[0]['image'][17, 20] = np.nan
+  rows[1]['image'][15, 20] = np.nan
+  rows[2]['image'][15, 20] = np.nan
+  directory = write_dataset(
+    {'train': rows},
+    label_names=('one', 'two'),
+    pixel_scale_arcsec=1.8,
+    beam_major_arcsec=5.4,
+  )
+  assert _flags_of(simclr_run, probed[0], directory) == {
+    's0': 'missing missing_centre',
+    's1': 'missing',
+    's2': 'missing missing_centre',
+  }
+
+
 def _flags_of(simclr_run, folder, directory):
-  found = predict.predict(simclr_run, folder, pipeline.open_dataset(directory))
+  found = classes.predict(simclr_run, folder, pipeline.open_dataset(directory))
   return dict(zip(found['name'], found['flags'], strict=True))
 
 
@@ -80,10 +115,10 @@ def test_images_unlike_those_of_the_training_are_flagged(
   directory = write_dataset({'train': rows}, pixel_scale_arcsec=2.1)
   assert _flags_of(simclr_run, probed[0], directory) == {
     's0': 'beam',
-    's1': '',
-    's2': '',
+    's1': 'none',
+    's2': 'none',
     's3': 'beam',
-    's4': '',
+    's4': 'none',
   }
   assert "'beam' is not raised for 1 of 5 sources: beam_major" in caplog.text
   assert "'pixels' is" not in caplog.text
@@ -91,7 +126,7 @@ def test_images_unlike_those_of_the_training_are_flagged(
 
 @pytest.mark.parametrize(
   ('scale', 'beam', 'flags'),
-  [(2.2, 5.4, 'pixels'), (1.0, 5.4, ''), (2.2, 6.6, 'beam pixels')],
+  [(2.2, 5.4, 'pixels'), (1.0, 5.4, 'none'), (2.2, 6.6, 'beam pixels')],
 )
 def test_what_all_images_share_is_compared_too(
   probed, simclr_run, write_dataset, make_rows, scale, beam, flags
@@ -107,7 +142,7 @@ def test_what_all_images_share_is_compared_too(
   assert set(found.values()) == {flags}
 
 
-_KINDS = ['.vot', '.fits', '.ecsv', '.csv', '.parquet']
+_KINDS = [*files.FORMATS]
 
 
 def _read(path):
@@ -126,7 +161,7 @@ def _read(path):
   back = table.Table(stored.to_pydict())
   told = stored.schema.metadata[b'table_meta_yaml'].decode()
   for name in ('ra_deg', 'dec_deg'):
-    assert f'{{name: {name}, unit: deg, datatype: float64}}' in told
+    assert f'- name: {name}\n  unit: deg\n  datatype: float64\n' in told
     back[name].unit = 'deg'
   return back
 
@@ -140,14 +175,14 @@ def test_program_writes_every_kind_of_table(
   arguments += ['--data', str(dataset.directory), '--split', 'test']
   if kind != '.csv':
     arguments.append('--features')
-  assert predict.main([*arguments, '--output', str(output)]) == 0
+  assert program.main([*arguments, '--output', str(output)]) == 0
   assert '10 sources: ' in capsys.readouterr().out
   back = _read(output)
   assert sorted(back['name'].astype(str)) == [f's{i}' for i in range(100, 110)]
   assert back['ra_deg'].min() == 100
   if kind != '.csv':
     assert back['ra_deg'].unit == 'deg'
-    wanted = predict.predict(
+    wanted = classes.predict(
       simclr_run, probed[0], dataset, 'test', with_features=True
     )
     np.testing.assert_array_equal(back['features'], wanted['features'])
@@ -164,7 +199,7 @@ def _catalogue(tmp_path, names, ra_deg):
 def test_every_source_of_the_catalogue_has_a_row(
   probed, simclr_run, dataset, tmp_path, kind
 ):
-  found = predict.predict(
+  found = classes.predict(
     simclr_run, probed[0], dataset, 'test', with_features=kind != '.csv'
   )
   names = [*reversed([f's{i}' for i in range(100, 110)])]
@@ -172,9 +207,7 @@ def test_every_source_of_the_catalogue_has_a_row(
   ra_deg = [float(n[1:]) if n[1:].isdigit() else 7.5 for n in names]
   sources = _catalogue(tmp_path, names, ra_deg)
   output = tmp_path / f'out{kind}'
-  predict.in_order_of(found, sources).write(
-    output, format=predict._FORMATS[kind]
-  )
+  files.write(classes.in_order_of(found, sources), output)
   back = _read(output)
   assert list(back['name'].astype(str)) == names
   assert list(back['ra_deg']) == ra_deg
@@ -205,19 +238,19 @@ def test_names_that_fits_cannot_hold_are_named(
   )
   arguments = ['--checkpoint', str(simclr_run), '--probe', str(probed[0])]
   arguments += ['--data', str(directory), '--output']
-  assert predict.main([*arguments, str(tmp_path / 'a.fits')]) == 1
+  assert program.main([*arguments, str(tmp_path / 'a.fits')]) == 1
   assert "holds 'Sgr A★', and FITS tables" in capsys.readouterr().err
-  assert predict.main([*arguments, str(tmp_path / 'a.vot')]) == 0
+  assert program.main([*arguments, str(tmp_path / 'a.vot')]) == 0
   assert 'Sgr A★' in _read(tmp_path / 'a.vot')['name']
 
 
 def test_images_of_another_catalogue_are_refused(
   probed, simclr_run, dataset, tmp_path
 ):
-  found = predict.predict(simclr_run, probed[0], dataset, 'test')
+  found = classes.predict(simclr_run, probed[0], dataset, 'test')
   sources = _catalogue(tmp_path, ['s100', 'x'], [100.0, 1.0])
   with pytest.raises(ValueError, match=r"sources\.csv: has no source 's101'"):
-    predict.in_order_of(found, sources)
+    classes.in_order_of(found, sources)
 
 
 def test_what_the_build_of_a_data_set_left_out_is_told(
@@ -228,7 +261,7 @@ def test_what_the_build_of_a_data_set_left_out_is_told(
   (directory / 'ingest_report.json').write_text(json.dumps(report))
   arguments = ['--checkpoint', str(simclr_run), '--probe', str(probed[0])]
   arguments += ['--data', str(directory), '--output', str(tmp_path / 'a.vot')]
-  assert predict.main(arguments) == 0
+  assert program.main(arguments) == 0
   told = capsys.readouterr().out
   assert 'flags: 1 faint, 1 missing\n' in told
   assert f'{directory}/ingest_report.json: {report["summary"]}\n' in told
@@ -252,7 +285,7 @@ def test_sources_of_fits_files_are_classified(
   arguments += ['--catalogue', str(tmp_path / 'sources.csv')]
   arguments += ['--output', str(tmp_path / 'out.vot'), '--']
   arguments += ['--columns', 'name=object']
-  assert predict.main([*arguments, '--beam_arcsec', '5.4']) == 0
+  assert program.main([*arguments, '--beam_arcsec', '5.4']) == 0
   told = capsys.readouterr().out
   assert '4 sources: ' in told
   assert ' 1 no_image' in told
@@ -261,13 +294,116 @@ def test_sources_of_fits_files_are_classified(
   assert list(back['flags'] == 'no_image') == [False, True, False, False]
   assert (back['peak_snr'] > 5).sum() == 3
   # Without the beam the builder says what it lacks.
-  assert predict.main(arguments) == 1
+  assert program.main(arguments) == 1
   assert 'The cutouts were not made' in capsys.readouterr().err
+
+
+def _survey(tmp_path, **distances_arcsec):
+  """An image, and a catalogue of places so far inside its right-hand edge."""
+  path = survey.write_field(tmp_path / 'images' / 'a.fits', 150.0)
+  wcs = fits.header(path).wcs
+  rows = ['name,ra,dec']
+  for name, distance in distances_arcsec.items():
+    # 100 pixels of 1.8 arcsec; the noise is there, whatever the place.
+    ra, dec = fits.pixel_to_sky(wcs, 99.5 - distance / 1.8, 45.0)
+    rows.append(f'{name},{ra},{dec}')
+  (tmp_path / 'sources.csv').write_text('\n'.join(rows) + '\n')
+  return [
+    *('--images', str(tmp_path / 'images' / '*.fits')),
+    *('--catalogue', str(tmp_path / 'sources.csv')),
+  ]
+
+
+def _run(simclr_run, folder, arguments, output):
+  told = ['--checkpoint', str(simclr_run), '--probe', str(folder)]
+  return program.main([*told, *arguments, '--output', str(output)])
+
+
+def test_an_image_is_judged_by_the_field_that_the_encoder_sees(
+  probed, simclr_run, tmp_path
+):
+  # Its field reaches 18 arcsec from the source, the cutout 135.
+  arguments = _survey(tmp_path, whole=19, sliver=16, half=0.5, off=-30)
+  assert _run(simclr_run, probed[0], arguments, tmp_path / 'a.ecsv') == 0
+  back = table.Table.read(tmp_path / 'a.ecsv')
+  flags = [words.replace('faint', '').strip() for words in back['flags']]
+  assert flags == ['none', 'missing', 'incomplete', 'no_image']
+  assert back['missing'][0] == 0 < back['missing'][1] < 0.1
+  assert back['image'][:2].tolist() == ['a.fits', 'a.fits']
+  assert (back['rms_jy_beam'][:2] > 5e-5).all()
+
+
+def test_a_catalogue_without_any_image_gives_a_table(
+  probed, simclr_run, tmp_path, capsys
+):
+  arguments = _survey(tmp_path, beyond=-30, cut=0.5)
+  arguments += ['--output', str(tmp_path / 'b.vot')]
+  assert _run(simclr_run, probed[0], arguments, tmp_path / 'a.vot') == 0
+  assert '2 sources: no class; flags: 1 inc' in capsys.readouterr().out
+  back = table.Table.read(tmp_path / 'a.vot')
+  assert back['flags'].tolist() == ['no_image', 'incomplete']
+  assert np.isnan(np.ma.filled(back['p_one'], np.nan)).all()
+  # Other errors stay errors.
+  bad = [*arguments, '--', '--max_missing', '7']
+  assert _run(simclr_run, probed[0], bad, tmp_path / 'a.vot') == 1
+
+
+@pytest.mark.parametrize(
+  ('given', 'field', 'sizes'),
+  [
+    ([], 36.0, {'size_pix': '150', 'missing_field_arcsec': '36'}),
+    ([], 290.0, {'size_pix': '162', 'missing_field_arcsec': '290'}),
+    # 150 pixels to the rounding of the header.
+    ([], 270.00000001, {'size_pix': '150', 'missing_field_arcsec': '270'}),
+    (
+      ['--pixel_scale_arcsec=1'],
+      172.8,
+      {'size_pix': '173', 'missing_field_arcsec': '172.8'},
+    ),
+    (['--size_pix', '98'], 172.8, {'missing_field_arcsec': '172.8'}),
+    (['--field_arcsec', '200'], 172.8, {'missing_field_arcsec': '172.8'}),
+    (['--missing_field_arcsec', '9'], 36.0, {'size_pix': '150'}),
+    ([], None, {}),
+  ],
+)
+def test_cutouts_hold_the_field_of_the_encoder(tmp_path, given, field, sizes):
+  _survey(tmp_path)
+  (tmp_path / 'images' / '0.fits').write_text('no FITS')
+  found = cutting._sizes(
+    str(tmp_path / 'images' / '*.fits'), field, cutting._parsed(given)
+  )
+  names = [name.removeprefix('--') for name in found[::2]]
+  assert dict(zip(names, found[1::2], strict=True)) == sizes
+
+
+def test_tables_tell_what_their_columns_are_and_what_made_them(
+  probed, simclr_run, dataset, tmp_path
+):
+  arguments = ['--data', str(dataset.directory), '--split', 'test']
+  for kind in ('.fits', '.vot', '.ecsv', '.parquet'):
+    assert _run(simclr_run, probed[0], arguments, tmp_path / f'a{kind}') == 0
+  digest = hashlib.sha256((probed[0] / 'results.json').read_bytes()).hexdigest()
+  head = astropy_fits.getheader(tmp_path / 'a.fits', 1)
+  comment = ''.join(map(str, head['COMMENT']))
+  ucds = {head[f'TTYPE{i}']: head.get(f'TUCD{i}') for i in range(1, 11)}
+  assert ucds['ra_deg'] == 'pos.eq.ra;meta.main'
+  assert head['TCOMM5'] == 'that it is one'
+  votable = vo.parse(tmp_path / 'a.vot').get_first_table()
+  field = next(f for f in votable.fields if f.name == 'p_one')
+  assert (field.ucd, field.description) == (
+    'stat.probability',
+    'that it is one',
+  )
+  written = table.Table.read(tmp_path / 'a.ecsv')
+  assert written['rms_jy_beam'].unit == 'Jy/beam'
+  for text in (comment, votable.description, written.meta['description']):
+    assert digest in text
+    assert 'python -m radio_ssl.predict --checkpoint' in text
 
 
 def test_probe_of_another_encoder_is_refused(probed, byol_run, dataset):
   with pytest.raises(ValueError, match='fitted to another encoder'):
-    predict.predict(byol_run, probed[0], dataset, 'test')
+    classes.predict(byol_run, probed[0], dataset, 'test')
 
 
 def test_what_is_no_probe_is_refused(
@@ -277,9 +413,9 @@ def test_what_is_no_probe_is_refused(
   for content in ('nothing', '{}', json.dumps(result | {'baseline': {}})):
     (folder / 'results.json').write_text(content)
     with pytest.raises(ValueError, match='no probe in it'):
-      predict.read_probe(folder)
+      probes.read(folder)
   with pytest.raises(ValueError, match='no probe in it'):
-    predict.read_probe(tmp_path / 'gone')
+    probes.read(tmp_path / 'gone')
   arguments = ['--checkpoint', str(simclr_run), '--probe', str(folder)]
   for more in (
     ['--output', 'a.txt', '--data', 'x'],
@@ -288,7 +424,7 @@ def test_what_is_no_probe_is_refused(
     ['--output', 'a.vot', '--data', 'x', '--catalogue', 'y'],
     ['--output', 'a.csv', '--data', 'x', '--features'],
   ):
-    assert predict.main([*arguments, *more]) == 1
+    assert program.main([*arguments, *more]) == 1
     assert capsys.readouterr().err.startswith('error: ')
 
 
@@ -305,4 +441,3 @@ def test_pictures_have_no_brightness(write_dataset):
     dataset, 'train', lambda batch: np.zeros((64, 1)), labelled=False
   )
   assert np.isnan(found.columns['peak_snr']).all()
-  assert found.columns['missing'].tolist() == [0]

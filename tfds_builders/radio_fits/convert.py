@@ -99,7 +99,8 @@ class _Job:
           if c.name in seen
         }
         overlap = self.order.work.shape.overlap
-        found = plan.choose(candidates, judged, overlap)
+        name = str(self.order.work.sources.name[source])
+        found = plan.choose(name, candidates, judged, overlap)
         if isinstance(found, reports.Report):
           self.report.add(found)
         else:
@@ -134,7 +135,8 @@ class _Job:
       if not self._is_bad(task.name, begun):
         yield task, begun
       elif task.wanted:
-        self.report.unreadable += len(task.wanted)
+        names = self.order.work.sources.name[list(task.wanted)]
+        self.report.add(reports.unreadable(names))
 
   def _cut(self, tasks: Sequence[cutter.Task]) -> Iterator[cutter.Example]:
     for task, made in self._timed('cut', tasks, 'parts cut'):

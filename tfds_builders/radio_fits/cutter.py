@@ -173,11 +173,16 @@ class Cutter:
     for key, example in make(prepared, task, made.report):
       if not example['rms_jy_beam'] > 0:
         made.report.flat += 1
+        lost = 'no_noise'
       elif not self._is_bright(example):
         made.report.faint += 1
+        lost = 'too_faint'
       else:
+        lost = None
         made.report.count(example)
         made.examples.append((key, examples.stored(example, self.dtype)))
+      if lost and self.sources is not None:
+        made.report.lost[key] = lost
     return made
 
   def _is_bright(self, example: Mapping[str, Any]) -> bool:
@@ -209,9 +214,15 @@ class Cutter:
     self, prepared: prepare.Prepared, task: Task, report: reports.Report
   ) -> Iterator[Example]:
     for source, piece in self._pieces(prepared.image, task.wanted):
+      name = str(self.sources.name[source])
       if self._is_missing(piece):
         report.missing += 1
-      elif self._kept(self._good([piece], report), report):
+        report.lost[name] = 'incomplete'
+      elif not self._good([piece], report):
+        report.lost[name] = 'distorted'
+      elif not self._kept([piece], report):
+        report.lost[name] = 'excluded'
+      else:
         report.unsized += self._is_unsized(source)
         example = assemble.source_example(prepared, piece, self.sources, source)
         if not self.labelled:
@@ -228,7 +239,10 @@ class Cutter:
       yield source, rms if usable else None
 
   def _is_missing(self, piece: cutouts.Cutout) -> bool:
-    return np.isnan(piece.pixels_jy_beam).mean() > self.shape.max_missing
+    pixels, side = piece.pixels_jy_beam, self.shape.missing_field_arcsec
+    if side is not None:
+      pixels = cutouts.middle(pixels, side / piece.pixel_scale_arcsec)
+    return np.isnan(pixels).mean() > self.shape.max_missing
 
   def _is_unsized(self, source: int) -> bool:
     unknown = np.isnan(self.sources.source_size_arcsec[source])

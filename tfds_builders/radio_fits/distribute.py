@@ -160,7 +160,7 @@ class Examples(beam.PTransform):
       | 'judgements' >> beam.CoGroupByKey()
       | 'choose'
       >> beam.FlatMapTuple(
-        functools.partial(_choose, self._order.work.shape.overlap)
+        functools.partial(_choose, self._order)
       ).with_outputs(_REPORTS, main='chosen')
     )
     told.append(chosen[_REPORTS])
@@ -206,7 +206,9 @@ def _begin(order: orders.Order, task: cutter.Task) -> Iterator[Any]:
   begun = order.work.begin(task)
   if isinstance(begun, fits.FitsError):
     yield _told(_rejection(order, task.name, begun))
-    yield _told(reports.Report(unreadable=len(task.wanted or ())))
+    if task.wanted:
+      names = order.work.sources.name[list(task.wanted)]
+      yield _told(reports.unreadable(names))
     return
   yield from begun.made.examples
   yield _told(begun.made.report)
@@ -218,12 +220,18 @@ def _begin(order: orders.Order, task: cutter.Task) -> Iterator[Any]:
 
 
 def _choose(
-  overlap: str, source: int, found: Mapping[str, Iterable[Any]]
+  order: orders.Order, source: int, found: Mapping[str, Iterable[Any]]
 ) -> Iterator[Any]:
   (candidates,) = map(list, found['candidates'])
   if len(candidates) == 1:
     return
-  chosen = plan.choose(candidates, dict(found['judged']), overlap)
+  work = order.work
+  chosen = plan.choose(
+    str(work.sources.name[source]),
+    candidates,
+    dict(found['judged']),
+    work.shape.overlap,
+  )
   if isinstance(chosen, reports.Report):
     yield _told(chosen)
   else:

@@ -86,6 +86,11 @@ class Options:
   max_missing: float = _option(
     0.1, 'leave out images with a larger fraction of missing pixels', float
   )
+  missing_field_arcsec: float | None = _option(
+    None,
+    'cutouts: max_missing counts within this central side on the sky alone',
+    float,
+  )
   allow_coarse_pixels: bool = _option(
     False, 'permit pixels larger than half the beam'
   )
@@ -167,7 +172,8 @@ class Options:
       raise ValueError(f'max_missing {self.max_missing}: wanted 0 to 1.')
     for key in (
       'stride_pix field_arcsec source_factor min_field_arcsec beam_arcsec '
-      'min_snr pixel_scale_arcsec target_beam_arcsec min_response'
+      'min_snr pixel_scale_arcsec target_beam_arcsec min_response '
+      'missing_field_arcsec'
     ).split():
       value = getattr(self, key)
       if value is not None and not value > 0:
@@ -215,6 +221,7 @@ class Options:
       ('dtype', 'float32'),
       ('stokes', None),
       ('survey', None),
+      ('missing_field_arcsec', None),
     ):
       if values[key] == default:
         del values[key]
@@ -265,8 +272,9 @@ class Options:
     """
     other = {
       'tiles': (
-        'catalogue columns labelled source_factor whole_pixels'.split()
-      ),
+        'catalogue columns labelled source_factor whole_pixels '
+        'missing_field_arcsec'
+      ).split(),
       'cutouts': ['stride_pix'],
     }[config]
     for key in other:

@@ -55,6 +55,7 @@ def task(path: pathlib.Path, name: str, wanted: Iterable[Part]) -> cutter.Task:
 
 
 def choose(
+  source: str,
   candidates: Iterable[Candidate],
   judged: Mapping[str, float | None],
   overlap: str,
@@ -62,6 +63,7 @@ def choose(
   """The image from which a source that several hold is to be cut.
 
   Args:
+    source: its name.
     candidates: the images that hold it.
     judged: of each image that could be read the rms around the source; None
       where too many pixels are missing.
@@ -73,8 +75,8 @@ def choose(
   usable = [c for c in candidates if judged.get(c.name) is not None]
   if not usable:
     if judged:
-      return reports.Report(missing=1)
-    return reports.Report(unreadable=1)
+      return reports.Report(missing=1, lost={source: 'incomplete'})
+    return reports.unreadable([source])
   if overlap == 'deepest':
     least = min(judged[c.name] for c in usable)
     usable = [c for c in usable if judged[c.name] <= least * _AS_DEEP]

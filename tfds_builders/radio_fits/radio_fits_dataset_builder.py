@@ -17,6 +17,8 @@ from tfds_builders.radio_fits import order as orders
 from tfds_builders.radio_fits import report as reports
 
 Options = options.Options
+# What became of every file; of a build that made nothing, beside its folder.
+_REPORT = 'ingest_report.json'
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -93,12 +95,19 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
   def _here(self) -> Iterator[tuple[str, dict[str, Any]]]:
     report = reports.Report()
-    yield from convert.convert(
-      self._order(),
-      workers=self.options.workers,
-      report=report,
-      progress=lambda line: print(line, file=sys.stderr),
-    )
+    # TFDS removes the folder of a data set that could not be made.
+    beside = pathlib.Path(self.data_dir).parent / _REPORT
+    beside.unlink(missing_ok=True)
+    try:
+      yield from convert.convert(
+        self._order(),
+        workers=self.options.workers,
+        report=report,
+        progress=lambda line: print(line, file=sys.stderr),
+      )
+    except reports.NoExamplesError as error:
+      report.write(beside)
+      raise reports.NoExamplesError(f'{error} See {beside}.') from error
     self._tell(report)
 
   def _order(self) -> orders.Order:
@@ -128,12 +137,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     self.info.metadata.update(report.metadata())
     for path, reason in report.rejected.items():
       print(f'skipped {path}: {reason}', file=sys.stderr)
-    record = json.dumps(report.record(), indent=1)
-    self._report_file().write_text(f'{record}\n')
+    report.write(self._report_file())
     print(report.summary(), file=sys.stderr)
 
   def _report_file(self) -> pathlib.Path:
-    return pathlib.Path(self.data_dir) / 'ingest_report.json'
+    return pathlib.Path(self.data_dir) / _REPORT
 
 
 def _distribute() -> types.ModuleType:

@@ -203,6 +203,63 @@ def test_faint_images_are_left_out_and_counted(survey, tmp_path):
     assert example['image'].max() > 8 * RMS
 
 
+def test_why_a_source_in_an_image_gave_none_is_told(survey, tmp_path):
+  # Two pixels inside the edge of one image, and a place of that is excluded.
+  edge = ('edge', 150.0, 30.0212, 4.0, 'FRI')
+  path = write_catalogue(tmp_path / 'c.csv', [*SOURCES, edge])
+  excluded = write_catalogue(tmp_path / 'e.csv', [SOURCES[1]])
+  directory = build.build(
+    'radio_fits',
+    config='cutouts',
+    catalogue=path,
+    size_pix=11,
+    exclude=excluded,
+    min_snr=8.0,
+    **survey,
+  )
+  report = json.loads((directory / 'ingest_report.json').read_text())
+  assert report['lost'] == {'edge': 'incomplete', 'second': 'excluded'}
+  assert report['counts']['outside'] == 1
+  assert 'lost' not in report['counts']
+
+
+@pytest.mark.parametrize('field', [None, 18.0, 16.2])
+def test_pixels_beyond_a_field_may_be_missing(survey, tmp_path, field):
+  # 5.5 pixels of 1.8 arcsec from the edge; the cutout reaches 20 from it.
+  edge = ('edge', 150.0, 30.0195, 4.0, 'FRI')
+  path = write_catalogue(tmp_path / 'c.csv', [*SOURCES, edge])
+  directory = build.build(
+    'radio_fits',
+    config='cutouts',
+    catalogue=path,
+    size_pix=40,
+    max_missing=0.0,
+    missing_field_arcsec=field,
+    **survey,
+  )
+  assert ('edge' in read(directory)[0]) == (field is not None)
+
+
+def test_a_build_that_made_nothing_tells_what_became_of_all(
+  survey, tmp_path, capsys
+):
+  edge = ('edge', 150.0, 30.0212, 4.0, 'FRI')
+  path = write_catalogue(tmp_path / 'c.csv', [SOURCES[3], edge])
+  command = ['radio_fits', '--config', 'cutouts', '--catalogue', path]
+  command += ['--images', survey['images'], '--name', 'survey']
+  command += ['--data_dir', str(survey['data_dir'])]
+  assert build.main([*command, '--max_missing', '7']) == 1
+  assert build.main(command) == 3
+  file = survey['data_dir'] / 'survey' / 'cutouts' / 'ingest_report.json'
+  assert f'See {file}.' in capsys.readouterr().err
+  report = json.loads(file.read_text())
+  assert report['lost'] == {'edge': 'incomplete'}
+  assert report['counts']['outside'] == 1
+  # Gone with the reason for it.
+  assert build.main([*command, '--size_pix', '8', '--max_missing', '0.8']) == 0
+  assert not file.exists()
+
+
 def test_half_the_room_holds_the_same_pixels(survey, tmp_path):
   path = write_catalogue(tmp_path / 'c.csv', SOURCES)
   settings = survey | {'config': 'cutouts', 'catalogue': path, 'size_pix': 40}

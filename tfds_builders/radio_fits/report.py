@@ -2,6 +2,8 @@
 
 import collections
 import dataclasses
+import json
+import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -31,6 +33,12 @@ def of_header(name: str, inside: Sequence[tuple[int, float]]) -> 'Report':
   return Report(files={} if inside else {name: {'status': 'not needed'}})
 
 
+def unreadable(sources: Iterable[str]) -> 'Report':
+  """The report of sources whose images are all bad files."""
+  lost = {str(name): 'unreadable' for name in sources}
+  return Report(unreadable=len(lost), lost=lost)
+
+
 def loaded(values: Mapping[str, Any]) -> 'Report':
   """What `Report.saved` gave."""
   seen = {name: set(found) for name, found in values['seen'].items()}
@@ -39,6 +47,13 @@ def loaded(values: Mapping[str, Any]) -> 'Report':
 
 def _told(counts: Mapping[str, int]) -> str:
   return ', '.join(f'{n} {what}' for what, n in counts.items() if n)
+
+
+class NoExamplesError(ValueError):
+  """There is nothing to make a data set of."""
+
+  # That `tfds_builders.build` ends with.
+  exit_status = 3
 
 
 @dataclasses.dataclass
@@ -65,6 +80,9 @@ class Report:
     unsized: sources of unknown size that got min_field_arcsec.
     unlabelled: sources without a label, left out of a labelled set.
     excluded_unsized: excluded sources of unknown size, kept 30 arcsec away.
+    lost: catalogue sources that are in an image and gave no example -> why:
+      'incomplete' (missing pixels), 'distorted', 'excluded', 'no_noise',
+      'too_faint', 'unreadable'.
     seen: the distinct values of what a data set may have in common.
   """
 
@@ -80,6 +98,7 @@ class Report:
   unsized: int = 0
   unlabelled: int = 0
   excluded_unsized: int = 0
+  lost: dict[str, str] = dataclasses.field(default_factory=dict)
   seen: dict[str, set[float]] = dataclasses.field(
     default_factory=lambda: {name: set() for name in _SHARED}
   )
@@ -135,6 +154,7 @@ class Report:
       if isinstance(mine, int):
         setattr(self, field.name, mine + theirs)
     self.files.update(other.files)
+    self.lost.update(other.lost)
     for name, values in self.seen.items():
       values.update(other.seen[name])
 
@@ -145,7 +165,7 @@ class Report:
       ValueError: there is no example.
     """
     if not self.examples:
-      raise ValueError(
+      raise NoExamplesError(
         f'{min(files)} ...: no example to make. {self.summary()} Check size, '
         'catalogue and exclusion.'
       )
@@ -160,6 +180,7 @@ class Report:
     """What goes into the metadata of the data set, JSON-ready."""
     values = dataclasses.asdict(self)
     seen, files = values.pop('seen'), values.pop('files')
+    del values['lost']
     status = collections.Counter(file['status'] for file in files.values())
     return (
       values
@@ -174,10 +195,15 @@ class Report:
       'seen': {name: sorted(found) for name, found in self.seen.items()}
     }
 
+  def write(self, path: pathlib.Path) -> None:
+    """Writes `record` as JSON."""
+    path.write_text(json.dumps(self.record(), indent=1) + '\n')
+
   def record(self) -> dict[str, Any]:
     """All of it, JSON-ready, as `ingest_report.json` holds it."""
     return {
       'summary': self.summary(),
       'counts': self.metadata(),
       'files': dict(sorted(self.files.items())),
+      'lost': dict(sorted(self.lost.items())),
     }

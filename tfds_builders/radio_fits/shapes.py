@@ -33,6 +33,8 @@ class Cutouts:
       2.5), but never less than `min_field_arcsec`.
     min_field_arcsec: see `source_factor`; also for sources of unknown size.
     max_missing: cutouts with a larger fraction of NaN pixels are left out.
+    missing_field_arcsec: it is counted within this central side on the sky;
+      None takes all of the cutout.
     allow_coarse_pixels: permits pixels larger than half the beam.
     whole_pixels: copies the image's own pixels, in its orientation; the source
       is off the centre by half a pixel at most. Else they are north up and
@@ -50,6 +52,7 @@ class Cutouts:
   source_factor: float | None = None
   min_field_arcsec: float = 60.0
   max_missing: float = 0.1
+  missing_field_arcsec: float | None = None
   allow_coarse_pixels: bool = False
   whole_pixels: bool = False
   overlap: str = 'deepest'

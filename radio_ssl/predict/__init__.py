@@ -1,0 +1,1 @@
+"""Classes of an astronomer's own sources, by an encoder and a probe."""
