@@ -121,7 +121,9 @@ def _validate_field(input, geometry):
     if geometry.pixel_scale_arcsec is None:
       raise ValueError(
         f'input.field_arcsec={input.field_arcsec}, but the pixel scale of '
-        'these images varies; set input.field_arcsec=None (the whole image).'
+        'these images is unknown or varies. Build the set with '
+        '--pixel_scale_arcsec, or set input.field_arcsec=None (the whole '
+        'image).'
       )
     side = min(geometry.height, geometry.width) * geometry.pixel_scale_arcsec
     if not 0 < input.field_arcsec <= side * (1 + 1e-6):

@@ -69,8 +69,10 @@ def _card(meta, frozen, scores, licence, unknown, name) -> str:
     '',
     '    import radio_ssl',
     f"    frozen = radio_ssl.load_encoder('{name}')",
+    '    vectors = frozen.features(images, pixel_scale_arcsec=1.8)',
     '',
-    '`frozen.encoder` is a Flax module, `frozen.variables` its arrays, '
+    'takes images [N, H, W] in Jy/beam, rows from the south, the source in the '
+    'centre. `frozen.encoder` is a Flax module, `frozen.variables` its arrays, '
     '`frozen(images)` the features of images that are scaled as below. To '
     'measure it on labelled images:',
     '',

@@ -164,7 +164,7 @@ def open_dataset(directory: str | pathlib.Path) -> DataSet:
   Raises:
     ValueError: nothing there, not finished, or not images of this project.
   """
-  directory = pathlib.Path(directory)
+  directory = pathlib.Path(directory).expanduser()
   if not (directory / 'dataset_info.json').is_file():
     raise ValueError(
       f'{directory}: no finished data set (dataset_info.json is missing). '

@@ -177,9 +177,8 @@ def fits(
   except ValueError as error:
     raise ValueError(
       f'{dataset.directory}: its images do not fit the input that {checkpoint} '
-      f'was trained on: {error} That input is fixed but for '
-      'config.fields_arcsec: build the labelled set to fit it, or pretrain '
-      'with another.'
+      f'was trained on: {error} That of a trained encoder is fixed, but for '
+      'config.fields_arcsec: build the set to fit it, or pretrain with another.'
     ) from error
 
 

@@ -13,7 +13,7 @@ from flax import linen as nn
 
 from radio_ssl import checkpoints, exports
 from radio_ssl.augment import inputs
-from radio_ssl.data import pipeline
+from radio_ssl.data import examples, noise, pipeline
 from radio_ssl.models import base as models
 from radio_ssl.objectives import base as objectives
 from radio_ssl.train import trees
@@ -71,8 +71,67 @@ class FrozenEncoder:
     return self.inputs[0]
 
   def __call__(self, images: jax.Array) -> jax.Array:
-    """Features [B, D] of images [B, H, W, C] in [0, 1], of `inputs.prepare`."""
+    """Features [B, D] of images [B, H, W, C] in [0, 1], of `inputs.prepare`.
+
+    Raises:
+      ValueError: images of another size or number of channels.
+    """
+    size = self.input.size_pix
+    wanted = (size, size, self.input.channels)
+    if images.ndim != 4 or images.shape[1:] != wanted:
+      raise ValueError(
+        f'images are {images.shape}; wanted (B, {size}, {size}, {wanted[2]}), '
+        'scaled to 0 ... 1 by radio_ssl.augment.inputs.prepare. Of images in '
+        'Jy/beam, .features(images, pixel_scale_arcsec=...) takes all sizes.'
+      )
     return self.encoder.apply(self.variables, images, train=False).pooled
+
+  def features(
+    self,
+    images_jy_beam: np.ndarray,
+    *,
+    pixel_scale_arcsec: float | None,
+    rotations: int = 1,
+  ) -> np.ndarray:
+    """Features of images as they come out of FITS files.
+
+    Background and noise are measured on the images themselves; data sets have
+    them from a square twice as wide, which tells a little more.
+
+    Args:
+      images_jy_beam: [N, H, W], rows from the south, NaN where not measured; in
+        any linear unit. The encoder sees the field in their centre.
+      pixel_scale_arcsec: of all; None for an encoder of whole images.
+      rotations: as in `extract`.
+
+    Returns:
+      [N, D] float32; of several fields side by side.
+
+    Raises:
+      ValueError: images of another shape, or smaller than the field.
+    """
+    images = np.asarray(images_jy_beam, np.float32)
+    if images.ndim != 3:
+      raise ValueError(
+        f'images_jy_beam is {images.shape}; wanted (N, H, W): several images '
+        'of one size.'
+      )
+    background, rms = np.float32(
+      [noise.background_and_rms(image) for image in images]
+    ).T
+    height, width = images.shape[1:]
+    geometry = examples.Geometry(
+      height, width, 'float32', pixel_scale_arcsec, None
+    )
+    found = _encode(
+      self.variables,
+      {'image': images[..., None], 'background': background, 'rms': rms},
+      encoder=self.encoder,
+      image_inputs=self.inputs,
+      geometry=geometry,
+      rotations=rotations,
+    )
+    return np.asarray(found)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -62,8 +62,13 @@ def main(argv: Sequence[str] | None = None) -> int:
   own, options = argv, []
   if '--' in argv:
     own, options = argv[: argv.index('--')], argv[argv.index('--') + 1 :]
-  args = _parser().parse_args(own)
+  args, unknown = _parser().parse_known_args(own)
   try:
+    if unknown:
+      raise ValueError(
+        f'{unknown[0]} belongs to no flag. Put patterns in quotes, and options '
+        'of the builder after a --.'
+      )
     output = pathlib.Path(args.output)
     _check(args, output)
     found = _of_data(args) if args.data else _of_images(args, options)

@@ -10,7 +10,7 @@ import pytest
 
 from radio_ssl import checkpoints
 from radio_ssl.augment import inputs
-from radio_ssl.data import manifest
+from radio_ssl.data import manifest, noise
 from radio_ssl.evaluate import features
 from radio_ssl.models import base as models
 
@@ -100,6 +100,32 @@ def test_turned_sky_has_the_same_features(
     for split in 'ab'
   )
   np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_features_of_arrays_are_those_of_a_data_set(
+  write, make_rows, simclr_run
+):
+  rows = list(make_rows(5, first=0))
+  for row in rows:
+    row['image'][:3] = np.nan
+    measured = noise.background_and_rms(row['image'][..., 0])
+    row['background_jy_beam'], row['rms_jy_beam'] = map(np.float32, measured)
+  frozen = features.from_checkpoint(simclr_run, fields_arcsec=(36.0, 20.0))
+  table = features.extract(frozen, write({'train': rows}), 'train', rotations=4)
+  images = np.stack([row['image'][..., 0] for row in rows])
+  found = frozen.features(images, pixel_scale_arcsec=1.8, rotations=4)
+  order = [int(name[1:]) for name in table.names]
+  np.testing.assert_allclose(found[order], table.features, rtol=1e-5, atol=1e-6)
+
+
+def test_arrays_that_are_no_images_are_refused(simclr_run):
+  frozen = features.from_checkpoint(simclr_run)
+  with pytest.raises(ValueError, match=r'\(40, 40\); wanted \(N, H, W\)'):
+    frozen.features(np.zeros((40, 40)), pixel_scale_arcsec=1.8)
+  with pytest.raises(ValueError, match='at most 18, the side of these images'):
+    frozen.features(np.zeros((2, 10, 10)), pixel_scale_arcsec=1.8)
+  with pytest.raises(ValueError, match=r'wanted \(B, 16, 16, 1\), scaled to'):
+    frozen(np.zeros((2, 40, 40, 1)))
 
 
 def test_features_of_several_fields_stand_side_by_side(dataset):

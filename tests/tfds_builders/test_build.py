@@ -83,6 +83,16 @@ def test_the_command_prints_the_directory_and_nothing_else(survey, capsys):
   assert builder.info.file_format.value == 'array_record'
 
 
+def test_names_that_the_shell_made_of_a_pattern_are_told(tmp_path, capsys):
+  names = [tmp_path / 'a.fits', tmp_path / 'b.fits', tmp_path / 'c.fits']
+  for name in names:
+    name.write_text('')
+  with pytest.raises(SystemExit):
+    build.main(['radio_fits', '--images', *map(str, names)])
+  told = capsys.readouterr().err
+  assert f'{names[1]} belongs to no flag: 2 names too many. Put' in told
+
+
 def test_the_builder_may_be_named_after_the_flags(survey):
   assert build.main([*flags(survey), 'radio_fits']) == 0
 
