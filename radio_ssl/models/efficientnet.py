@@ -90,7 +90,9 @@ class EfficientNet(nn.Module):
     )(x)
     return nn.BatchNorm(
       use_running_average=not train,
-      momentum=0.99,
+      # Of the running statistics: with the paper's 0.99 those of a fine-tuning
+      # of 100 steps are still for a third the photographs'.
+      momentum=0.9,
       epsilon=1e-3,
       dtype=self.dtype,
       axis_name=self.axis_name,
