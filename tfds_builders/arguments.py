@@ -6,12 +6,19 @@ from typing import NoReturn
 
 
 class Parser(argparse.ArgumentParser):
-  """Leaves the usage to --help; exit status 1, as for any bad input."""
+  """Leaves the usage to --help; exit status 1, as for any bad input.
+
+  Flags are not abbreviated: other programs read some of them too.
+  """
+
+  def __init__(self, *args, **kwargs):
+    super().__init__(*args, allow_abbrev=False, **kwargs)
 
   def error(self, message: str) -> NoReturn:
     """Ends the program with that line."""
-    unknown = message.removeprefix('unrecognized arguments: ').split()
-    if message.startswith('unrecognized') and pathlib.Path(unknown[0]).exists():
+    start, _, rest = message.partition('unrecognized arguments: ')
+    unknown = rest.split()
+    if not start and unknown and pathlib.Path(unknown[0]).exists():
       message = (
         f'{unknown[0]} belongs to no flag: {len(unknown)} names too many. Put '
         "patterns in quotes ('images/*.fits'): the shell makes names of them."

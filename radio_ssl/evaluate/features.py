@@ -18,6 +18,8 @@ from radio_ssl.models import base as models
 from radio_ssl.objectives import base as objectives
 from radio_ssl.train import trees
 
+# Images at once.
+_BATCH_SIZE = 64
 # Columns of the records that are kept beside the features.
 _COLUMNS = ('ra_deg', 'dec_deg', 'source_size_arcsec', 'flux_jy')
 
@@ -99,8 +101,9 @@ class FrozenEncoder:
     them from a square twice as wide, which tells a little more.
 
     Args:
-      images_jy_beam: [N, H, W], rows from the south, NaN where not measured; in
-        any linear unit. The encoder sees the field in their centre.
+      images_jy_beam: [N, H, W] of floats, rows from the south, NaN or masked
+        where not measured; in any linear unit. The encoder sees the field in
+        their centre.
       pixel_scale_arcsec: of all; None for an encoder of whole images.
       rotations: as in `extract`.
 
@@ -108,30 +111,42 @@ class FrozenEncoder:
       [N, D] float32; of several fields side by side.
 
     Raises:
-      ValueError: images of another shape, or smaller than the field.
+      ValueError: images of another shape or kind, or smaller than the field.
     """
-    images = np.asarray(images_jy_beam, np.float32)
-    if images.ndim != 3:
+    images = np.ma.filled(images_jy_beam, np.nan)
+    if images.ndim != 3 or not len(images) or images.dtype.kind != 'f':
       raise ValueError(
-        f'images_jy_beam is {images.shape}; wanted (N, H, W): several images '
-        'of one size.'
+        f'images_jy_beam is {images.dtype} {images.shape}; wanted floats '
+        '(N, H, W): images of one size in a linear unit. Pictures are for '
+        'tfds_builders.build image_folder.'
       )
+    if pixel_scale_arcsec is None and self.input.field_arcsec is not None:
+      raise ValueError(
+        f'pixel_scale_arcsec is None; this encoder sees '
+        f'{self.input.field_arcsec:g} arcsec: tell the side of a pixel.'
+      )
+    images = images.astype(np.float32)
     background, rms = np.float32(
       [noise.background_and_rms(image) for image in images]
     ).T
     height, width = images.shape[1:]
-    geometry = examples.Geometry(
-      height, width, 'float32', pixel_scale_arcsec, None
-    )
-    found = _encode(
-      self.variables,
-      {'image': images[..., None], 'background': background, 'rms': rms},
+    encode = functools.partial(
+      _encode,
+      jax.device_put(self.variables, jax.local_devices()[0]),
       encoder=self.encoder,
       image_inputs=self.inputs,
-      geometry=geometry,
+      geometry=examples.Geometry(
+        height, width, 'float32', pixel_scale_arcsec, None
+      ),
       rotations=rotations,
     )
-    return np.asarray(found)
+    found = []
+    for first in range(0, len(images), _BATCH_SIZE):
+      # The last batch is filled up, so that one compilation serves.
+      rows = np.arange(first, first + _BATCH_SIZE) % len(images)
+      batch = {'background': background[rows], 'rms': rms[rows]}
+      found.append(encode({'image': images[rows, ..., None], **batch}))
+    return np.concatenate(found)[: len(images)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,7 +255,7 @@ def extract(
   dataset: pipeline.DataSet,
   split: str,
   *,
-  batch_size: int = 64,
+  batch_size: int = _BATCH_SIZE,
   rotations: int = 1,
   labelled: bool = True,
 ) -> Table:
@@ -296,7 +311,12 @@ def nothing(batch: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def tabulate(
-  dataset, split: str, encode, batch_size: int = 64, *, labelled: bool = True
+  dataset,
+  split: str,
+  encode,
+  batch_size: int = _BATCH_SIZE,
+  *,
+  labelled: bool = True,
 ) -> Table:
   """Applies `encode` (batch -> [B, D]) to a split; see `extract`."""
   if labelled and dataset.label_names is None:

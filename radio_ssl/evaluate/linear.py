@@ -41,7 +41,7 @@ _TOLERANCE = 2e-7
 # ... and where values of L2 are compared, in a tenth of the time. The log-loss
 # is right to 4e-4 then near the best L2; at the weakest, where it is far too
 # high anyway, it was off by 0.03 (510 sources, 512 features, 4 classes).
-COARSE_TOLERANCE = 1e-4
+_COARSE_TOLERANCE = 1e-4
 # The same in the span of the rows, in two thirds of the time; at 1e-4 the
 # log-loss of an L2 of 0.03 looked better by 0.36 than it is (582 sources, 1280
 # features, 2 classes).
@@ -369,7 +369,7 @@ def log_losses(
   training = np.stack([folds != fold for fold in range(num_folds)])
   if tolerance is None:
     wide = _wide(features, training)
-    tolerance = _WIDE_TOLERANCE if wide else COARSE_TOLERANCE
+    tolerance = _WIDE_TOLERANCE if wide else _COARSE_TOLERANCE
   features = np.asarray(features, np.float64)
   left, losses = list(L2_GRID), {}
   # From the strongest on.

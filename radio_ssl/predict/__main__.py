@@ -70,9 +70,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         'of the builder after a --.'
       )
     output = pathlib.Path(args.output)
-    _check(args, output)
-    found = _of_data(args) if args.data else _of_images(args, options)
-    files.write(found, output, _history(args, argv))
+    _check(args, options, output)
+    classifier = probes.read(args.probe)
+    if args.data:
+      found = _of_data(args, classifier)
+    else:
+      found = _of_images(args, classifier, options)
+    files.write(found, output, _history(args, classifier, argv))
   except (OSError, ValueError) as error:
     print(f'error: {error}', file=sys.stderr)
     return 1
@@ -80,19 +84,27 @@ def main(argv: Sequence[str] | None = None) -> int:
   return 0
 
 
-def _check(args: argparse.Namespace, output: pathlib.Path) -> None:
+def _check(
+  args: argparse.Namespace, options: Sequence[str], output: pathlib.Path
+) -> None:
   """What should be known before cutouts are made."""
   files.check(output)
   given = bool(args.images), bool(args.catalogue), bool(args.data)
   if given not in ((True, True, False), (False, False, True)):
     raise ValueError('Give --images and --catalogue, or --data alone.')
+  if args.data and options:
+    raise ValueError(
+      f'{options[0]} is for the cutting of --images; --data is cut already.'
+    )
   if args.features and output.suffix == '.csv':
     raise ValueError(f'{output}: a .csv has no room for features; take .ecsv.')
 
 
-def _of_data(args: argparse.Namespace) -> table.Table:
-  directory = pathlib.Path(args.data)
-  found = _predict(args, directory, args.split)
+def _of_data(
+  args: argparse.Namespace, classifier: probes.Classifier
+) -> table.Table:
+  directory = pathlib.Path(args.data).expanduser()
+  found = _predict(args, classifier, directory, args.split)
   report = directory / 'ingest_report.json'
   if report.is_file():
     # Sources that have no image have no row either.
@@ -100,8 +112,11 @@ def _of_data(args: argparse.Namespace) -> table.Table:
   return found
 
 
-def _of_images(args: argparse.Namespace, options: Sequence[str]) -> table.Table:
-  classifier = probes.read(args.probe)
+def _of_images(
+  args: argparse.Namespace,
+  classifier: probes.Classifier,
+  options: Sequence[str],
+) -> table.Table:
   fields = [i.field_arcsec for i in classifier.encoder(args.checkpoint).inputs]
   with tempfile.TemporaryDirectory() as folder:
     directory, lost = cutting.cut(
@@ -112,30 +127,35 @@ def _of_images(args: argparse.Namespace, options: Sequence[str]) -> table.Table:
       field_arcsec=None if None in fields else max(fields),
     )
     if directory is None:
-      found = classes.nothing(classifier)
+      found = classes.nothing(classifier, with_features=args.features)
     else:
-      found = _predict(args, directory, 'train')
+      found = _predict(args, classifier, directory, 'train')
   sources = catalogue.read(args.catalogue, columns=cutting.columns(options))
   return classes.in_order_of(found, sources, lost)
 
 
 def _predict(
-  args: argparse.Namespace, directory: pathlib.Path, split: str
+  args: argparse.Namespace,
+  classifier: probes.Classifier,
+  directory: pathlib.Path,
+  split: str,
 ) -> table.Table:
   return classes.predict(
     args.checkpoint,
-    args.probe,
+    classifier,
     pipeline.open_dataset(directory),
     split,
     with_features=args.features,
   )
 
 
-def _history(args: argparse.Namespace, argv: Sequence[str]) -> list[str]:
+def _history(
+  args: argparse.Namespace, classifier: probes.Classifier, argv: Sequence[str]
+) -> list[str]:
   now = datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
   return [
     f'Classes by radio_ssl {radio_ssl.__version__}, {now}.',
-    f'SHA-256 of the probe {args.probe}: {probes.read(args.probe).sha256}',
+    f'SHA-256 of the probe {args.probe}: {classifier.sha256}',
     shlex.join(['python', '-m', 'radio_ssl.predict', *argv]),
   ]
 

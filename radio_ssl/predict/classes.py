@@ -27,7 +27,7 @@ _TOLD = {
 
 def predict(
   checkpoint: str | pathlib.Path,
-  probe: str | pathlib.Path,
+  classifier: probes.Classifier,
   dataset: pipeline.DataSet,
   split: str = 'train',
   *,
@@ -37,7 +37,7 @@ def predict(
 
   Args:
     checkpoint: of the encoder, as for `features.from_checkpoint`.
-    probe: as for `probes.read`, fitted to that encoder.
+    classifier: of `probes.read`, fitted to that encoder.
     dataset: its images.
     split: of it.
     with_features: whether the table has the features, a vector a row.
@@ -51,7 +51,6 @@ def predict(
   Raises:
     ValueError: a probe of another encoder, or images that do not fit it.
   """
-  classifier = probes.read(probe)
   frozen = classifier.encoder(checkpoint)
   checks.fits(frozen.inputs, dataset, checkpoint)
   found = features.extract(
@@ -76,14 +75,21 @@ def predict(
   )
 
 
-def nothing(classifier: probes.Classifier) -> table.Table:
+def nothing(
+  classifier: probes.Classifier, *, with_features: bool = False
+) -> table.Table:
   """The table of `predict` where there is no image at all, without rows."""
   text, number = np.zeros(0, str), np.zeros(0)
   kinds = {'name': text, 'class': text, 'image': text, 'flags': text}
   columns = {name: kinds.get(name, number) for name in _TOLD}
   del columns['features']
-  none = np.zeros((0, len(classifier.label_names)))
-  return _table(classifier.label_names, columns, none, None)
+  _, width, num_classes = classifier.probe.weights.shape
+  return _table(
+    classifier.label_names,
+    columns,
+    np.zeros((0, num_classes)),
+    np.zeros((0, width)) if with_features else None,
+  )
 
 
 def _table(

@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from radio_ssl.data import fits, places
 
@@ -73,14 +74,20 @@ def columns(options: Sequence[str]) -> dict[str, str]:
   return {ours.strip(): theirs.strip() for ours, _, theirs in pairs}
 
 
+class _Parser(argparse.ArgumentParser):
+  def error(self, message: str) -> NoReturn:
+    raise ValueError(f'{message} (after the --)')
+
+
 def _parsed(options: Sequence[str]) -> argparse.Namespace:
-  """Those of the builder's options that matter here; it checks them itself."""
-  parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-  parser.add_argument('--columns')
-  for name in ('size_pix', 'field_arcsec', 'pixel_scale_arcsec'):
-    parser.add_argument(f'--{name}', type=float)
-  for name in ('source_factor', 'missing_field_arcsec'):
+  """Those of the builder's options that matter here."""
+  parser = _Parser(add_help=False, allow_abbrev=False)
+  for name in 'columns source_factor missing_field_arcsec stokes'.split():
     parser.add_argument(f'--{name}')
+  for name in 'size_pix channel'.split():
+    parser.add_argument(f'--{name}', type=int)
+  for name in 'field_arcsec pixel_scale_arcsec beam_arcsec'.split():
+    parser.add_argument(f'--{name}', type=float)
   return parser.parse_known_args(options)[0]
 
 
@@ -93,21 +100,27 @@ def _sizes(
   sizes = []
   if given.missing_field_arcsec is None:
     sizes += ['--missing_field_arcsec', f'{field_arcsec:g}']
-  scale = given.pixel_scale_arcsec or _pixel_scale_arcsec(images)
-  chosen = given.size_pix or given.field_arcsec or given.source_factor
-  if scale is not None and not chosen:
+  if not (given.size_pix or given.field_arcsec or given.source_factor):
+    scale = given.pixel_scale_arcsec or _pixel_scale_arcsec(images, given)
     # Rounding of the scale must not ask for a pixel more.
-    needed = math.ceil(field_arcsec / scale - 1e-6)
+    needed = math.ceil(field_arcsec / scale - 1e-6) if scale else 0
     sizes += ['--size_pix', str(max(_SIZE_PIX, needed))]
   return sizes
 
 
-def _pixel_scale_arcsec(images: str) -> float | None:
+def _pixel_scale_arcsec(images: str, given: argparse.Namespace) -> float | None:
   """Of the first file that can be read; the builder tells of the others."""
   for path in places.fits_files(images):
     try:
-      # What they are in has no bearing on it.
-      return fits.header(path, unit='Jy/beam').pixel_scale_arcsec
+      head = fits.header(
+        path,
+        # What its pixels are in has no bearing on it.
+        unit='Jy/beam',
+        beam_arcsec=given.beam_arcsec,
+        channel=given.channel,
+        stokes=given.stokes,
+      )
+      return head.pixel_scale_arcsec
     except (OSError, fits.FitsError):
       continue
   return None

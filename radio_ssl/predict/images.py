@@ -38,13 +38,13 @@ def described(
       name: _known(dataset, record, name)
       for name in ('beam_major_arcsec', 'pixel_scale_arcsec')
     }
-    gaps = ~np.isfinite(record['image'][..., 0])
+    gaps = ~np.isfinite(cutouts.middle(record['image'][..., 0], field))
     rows.append(
       row
       | {
         'image': record['source_file'].decode(),
         'rms_jy_beam': record['rms_jy_beam'],
-        'missing': cutouts.middle(gaps, field).mean(),
+        'missing': gaps.mean(),
         'missing_centre': gaps[_centre(gaps.shape, record, row)].any(),
       }
     )

@@ -105,7 +105,8 @@ def test_turned_sky_has_the_same_features(
 def test_features_of_arrays_are_those_of_a_data_set(
   write, make_rows, simclr_run
 ):
-  rows = list(make_rows(5, first=0))
+  # More than a batch.
+  rows = list(make_rows(70, first=0))
   for row in rows:
     row['image'][:3] = np.nan
     measured = noise.background_and_rms(row['image'][..., 0])
@@ -113,6 +114,7 @@ def test_features_of_arrays_are_those_of_a_data_set(
   frozen = features.from_checkpoint(simclr_run, fields_arcsec=(36.0, 20.0))
   table = features.extract(frozen, write({'train': rows}), 'train', rotations=4)
   images = np.stack([row['image'][..., 0] for row in rows])
+  images = np.ma.masked_invalid(images)
   found = frozen.features(images, pixel_scale_arcsec=1.8, rotations=4)
   order = [int(name[1:]) for name in table.names]
   np.testing.assert_allclose(found[order], table.features, rtol=1e-5, atol=1e-6)
@@ -120,8 +122,14 @@ def test_features_of_arrays_are_those_of_a_data_set(
 
 def test_arrays_that_are_no_images_are_refused(simclr_run):
   frozen = features.from_checkpoint(simclr_run)
-  with pytest.raises(ValueError, match=r'\(40, 40\); wanted \(N, H, W\)'):
+  with pytest.raises(ValueError, match=r'64 \(40, 40\); wanted floats \(N'):
     frozen.features(np.zeros((40, 40)), pixel_scale_arcsec=1.8)
+  with pytest.raises(ValueError, match=r'uint8 \(2, 40, 40\); wanted floats'):
+    frozen.features(np.zeros((2, 40, 40), np.uint8), pixel_scale_arcsec=1.8)
+  with pytest.raises(ValueError, match=r'\(0, 40, 40\); wanted floats'):
+    frozen.features(np.zeros((0, 40, 40)), pixel_scale_arcsec=1.8)
+  with pytest.raises(ValueError, match='sees 36 arcsec: tell the side'):
+    frozen.features(np.zeros((2, 40, 40)), pixel_scale_arcsec=None)
   with pytest.raises(ValueError, match='at most 18, the side of these images'):
     frozen.features(np.zeros((2, 10, 10)), pixel_scale_arcsec=1.8)
   with pytest.raises(ValueError, match=r'wanted \(B, 16, 16, 1\), scaled to'):

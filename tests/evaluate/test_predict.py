@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -29,7 +32,7 @@ def test_predictions_are_the_evaluators(probed, simclr_run, dataset, tmp_path):
   folder, result = probed
   shared = export.export(simclr_run, tmp_path / 'shared')
   for checkpoint in (simclr_run, shared):
-    found = classes.predict(checkpoint, folder, dataset, 'test')
+    found = classes.predict(checkpoint, probes.read(folder), dataset, 'test')
     rows = {row['name']: row for row in found}
     assert len(rows) == 10
     for wanted in result['test']['predictions']:
@@ -60,7 +63,7 @@ def test_unlabelled_sources_get_classes_and_flags(
   directory = _unlabelled(write_dataset, make_rows)
   found = classes.predict(
     simclr_run,
-    probed[0],
+    probes.read(probed[0]),
     pipeline.open_dataset(directory),
     with_features=True,
   )
@@ -99,7 +102,9 @@ def test_a_hole_at_the_source_is_told_from_one_beside_it(
 
 
 def _flags_of(simclr_run, folder, directory):
-  found = classes.predict(simclr_run, folder, pipeline.open_dataset(directory))
+  found = classes.predict(
+    simclr_run, probes.read(folder), pipeline.open_dataset(directory)
+  )
   return dict(zip(found['name'], found['flags'], strict=True))
 
 
@@ -183,7 +188,7 @@ def test_program_writes_every_kind_of_table(
   if kind != '.csv':
     assert back['ra_deg'].unit == 'deg'
     wanted = classes.predict(
-      simclr_run, probed[0], dataset, 'test', with_features=True
+      simclr_run, probes.read(probed[0]), dataset, 'test', with_features=True
     )
     np.testing.assert_array_equal(back['features'], wanted['features'])
 
@@ -200,7 +205,11 @@ def test_every_source_of_the_catalogue_has_a_row(
   probed, simclr_run, dataset, tmp_path, kind
 ):
   found = classes.predict(
-    simclr_run, probed[0], dataset, 'test', with_features=kind != '.csv'
+    simclr_run,
+    probes.read(probed[0]),
+    dataset,
+    'test',
+    with_features=kind != '.csv',
   )
   names = [*reversed([f's{i}' for i in range(100, 110)])]
   names.insert(3, 'a source with a long name')
@@ -247,7 +256,7 @@ def test_names_that_fits_cannot_hold_are_named(
 def test_images_of_another_catalogue_are_refused(
   probed, simclr_run, dataset, tmp_path
 ):
-  found = classes.predict(simclr_run, probed[0], dataset, 'test')
+  found = classes.predict(simclr_run, probes.read(probed[0]), dataset, 'test')
   sources = _catalogue(tmp_path, ['s100', 'x'], [100.0, 1.0])
   with pytest.raises(ValueError, match=r"sources\.csv: has no source 's101'"):
     classes.in_order_of(found, sources)
@@ -300,6 +309,7 @@ def test_sources_of_fits_files_are_classified(
 
 def _survey(tmp_path, **distances_arcsec):
   """An image, and a catalogue of places so far inside its right-hand edge."""
+  tmp_path.mkdir(exist_ok=True)
   path = survey.write_field(tmp_path / 'images' / 'a.fits', 150.0)
   wcs = fits.header(path).wcs
   rows = ['name,ra,dec']
@@ -376,6 +386,30 @@ def test_cutouts_hold_the_field_of_the_encoder(tmp_path, given, field, sizes):
   assert dict(zip(names, found[1::2], strict=True)) == sizes
 
 
+_ANY_LENGTH = """
+import pathlib
+from astropy import table
+from radio_ssl.predict import files
+for length in range(200, 300):
+  row = table.Table({'name': ['x' * length]})
+  files.write(row, pathlib.Path(f'{length}.vot'))
+assert table.Table.read('299.vot')['name'][0] == 'x' * 299
+"""
+
+
+def test_no_row_is_written_beyond_its_buffer(tmp_path):
+  done = subprocess.run(
+    [sys.executable, '-c', _ANY_LENGTH],
+    cwd=tmp_path,
+    # Looks at what is written behind each block of memory.
+    env=os.environ | {'PYTHONMALLOC': 'debug'},
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 0, done.stderr[-500:]
+
+
 def test_tables_tell_what_their_columns_are_and_what_made_them(
   probed, simclr_run, dataset, tmp_path
 ):
@@ -401,9 +435,37 @@ def test_tables_tell_what_their_columns_are_and_what_made_them(
     assert 'python -m radio_ssl.predict --checkpoint' in text
 
 
+def test_a_table_in_fits_holds_the_names_of_any_files(
+  probed, simclr_run, tmp_path
+):
+  arguments = _survey(tmp_path / 'données', whole=19, off=-30)
+  output = tmp_path / 'a.fits'
+  assert _run(simclr_run, probed[0], [*arguments, '--features'], output) == 0
+  comment = ''.join(map(str, astropy_fits.getheader(output, 1)['COMMENT']))
+  assert 'donn\\xe9es/images' in comment
+
+
+def test_options_of_the_cutting_are_read_as_the_builder_reads_them(tmp_path):
+  cube = astropy_fits.PrimaryHDU(np.zeros((2, 40, 40), np.float32))
+  head = astropy_fits.getheader(survey.write_field(tmp_path / 'a.fits', 150.0))
+  cube.header.update({k: head[k] for k in head if k[:5] in ('CTYPE', 'CRVAL')})
+  cube.header.update({'CDELT1': -0.0001, 'CDELT2': 0.0001, 'CTYPE3': 'FREQ'})
+  cube.writeto(tmp_path / 'cube.fits')
+  given = cutting._parsed(['--channel', '1', '--columns', 'name=a, ra_deg=b'])
+  # Pixels of 0.36 arcsec.
+  sizes = cutting._sizes(str(tmp_path / 'cube.fits'), 172.8, given)
+  assert sizes[-2:] == ['--size_pix', '480']
+  assert cutting.columns(['--columns', 'name=a, ra_deg=b']) == {
+    'name': 'a',
+    'ra_deg': 'b',
+  }
+  with pytest.raises(ValueError, match=r"invalid int value: 'big' \(after"):
+    cutting.columns(['--size_pix', 'big'])
+
+
 def test_probe_of_another_encoder_is_refused(probed, byol_run, dataset):
   with pytest.raises(ValueError, match='fitted to another encoder'):
-    classes.predict(byol_run, probed[0], dataset, 'test')
+    classes.predict(byol_run, probes.read(probed[0]), dataset, 'test')
 
 
 def test_what_is_no_probe_is_refused(
@@ -423,6 +485,8 @@ def test_what_is_no_probe_is_refused(
     ['--output', 'a.vot', '--images', 'x'],
     ['--output', 'a.vot', '--data', 'x', '--catalogue', 'y'],
     ['--output', 'a.csv', '--data', 'x', '--features'],
+    ['--output', 'a.vot', '--data', 'x', '--', '--max_missing', '0.3'],
+    ['--output', 'a.vot', '--data', 'x', 'a.fits'],
   ):
     assert program.main([*arguments, *more]) == 1
     assert capsys.readouterr().err.startswith('error: ')

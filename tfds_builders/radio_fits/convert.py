@@ -136,7 +136,7 @@ class _Job:
         yield task, begun
       elif task.wanted:
         names = self.order.work.sources.name[list(task.wanted)]
-        self.report.add(reports.unreadable(names))
+        self.report.add(reports.of_lost(names, 'unreadable'))
 
   def _cut(self, tasks: Sequence[cutter.Task]) -> Iterator[cutter.Example]:
     for task, made in self._timed('cut', tasks, 'parts cut'):

@@ -63,13 +63,13 @@ class Begun:
 
   Attributes:
     made: of the first part.
-    judged: the rms around each shared source; None where it cannot be cut.
+    judged: the rms around each shared source, or why it cannot be cut.
     statistics: of its pixels.
     rest: tasks that are left to do.
   """
 
   made: Made
-  judged: dict[int, float | None]
+  judged: dict[int, float | str]
   statistics: windows.Statistics
   rest: list[Task]
 
@@ -171,18 +171,14 @@ class Cutter:
     made = Made()
     make = self._tiles if self.sources is None else self._cutouts
     for key, example in make(prepared, task, made.report):
+      source = key if self.sources is not None else None
       if not example['rms_jy_beam'] > 0:
-        made.report.flat += 1
-        lost = 'no_noise'
+        made.report.lose(source, 'no_noise')
       elif not self._is_bright(example):
-        made.report.faint += 1
-        lost = 'too_faint'
+        made.report.lose(source, 'too_faint')
       else:
-        lost = None
         made.report.count(example)
         made.examples.append((key, examples.stored(example, self.dtype)))
-      if lost and self.sources is not None:
-        made.report.lost[key] = lost
     return made
 
   def _is_bright(self, example: Mapping[str, Any]) -> bool:
@@ -215,13 +211,10 @@ class Cutter:
   ) -> Iterator[Example]:
     for source, piece in self._pieces(prepared.image, task.wanted):
       name = str(self.sources.name[source])
-      if self._is_missing(piece):
-        report.missing += 1
-        report.lost[name] = 'incomplete'
-      elif not self._good([piece], report):
-        report.lost[name] = 'distorted'
-      elif not self._kept([piece], report):
-        report.lost[name] = 'excluded'
+      if fault := self._fault(piece):
+        report.lose(name, fault)
+      elif self._is_excluded([piece])[0]:
+        report.lose(name, 'excluded')
       else:
         report.unsized += self._is_unsized(source)
         example = assemble.source_example(prepared, piece, self.sources, source)
@@ -231,18 +224,21 @@ class Cutter:
 
   def _judged(
     self, prepared: prepare.Prepared, shared: tuple[int, ...]
-  ) -> Iterator[tuple[int, float | None]]:
+  ) -> Iterator[tuple[int, float | str]]:
     pieces = self._pieces(prepared.image, shared) if shared else ()
     for source, piece in pieces:
       _, rms = assemble.background_and_rms(prepared, piece)
-      usable = not self._is_missing(piece) and piece.is_square and rms > 0
-      yield source, rms if usable else None
+      fault = self._fault(piece) or (None if rms > 0 else 'no_noise')
+      yield source, fault or rms
 
-  def _is_missing(self, piece: cutouts.Cutout) -> bool:
+  def _fault(self, piece: cutouts.Cutout) -> str | None:
+    """Why a piece cannot be the image of a source."""
     pixels, side = piece.pixels_jy_beam, self.shape.missing_field_arcsec
     if side is not None:
       pixels = cutouts.middle(pixels, side / piece.pixel_scale_arcsec)
-    return np.isnan(pixels).mean() > self.shape.max_missing
+    if np.isnan(pixels).mean() > self.shape.max_missing:
+      return 'incomplete'
+    return None if piece.is_square else 'distorted'
 
   def _is_unsized(self, source: int) -> bool:
     unknown = np.isnan(self.sources.source_size_arcsec[source])
@@ -275,16 +271,20 @@ class Cutter:
     self, pieces: list[cutouts.Cutout], report: reports.Report
   ) -> list[cutouts.Cutout]:
     """Without those that hold an excluded source."""
+    held = self._is_excluded(pieces)
+    report.excluded += int(held.sum())
+    return [p for p, out in zip(pieces, held, strict=True) if not out]
+
+  def _is_excluded(self, pieces: list[cutouts.Cutout]) -> np.ndarray:
+    """Whether each holds an excluded source."""
     if self.exclusion is None or not pieces:
-      return pieces
-    held = self.exclusion.holds(
+      return np.zeros(len(pieces), bool)
+    return self.exclusion.holds(
       np.array([p.ra_deg for p in pieces]),
       np.array([p.dec_deg for p in pieces]),
       field_arcsec=np.array([p.field_arcsec for p in pieces]),
       rotation_deg=np.array([p.rotation_deg for p in pieces]),
     )
-    report.excluded += int(held.sum())
-    return [p for p, out in zip(pieces, held, strict=True) if not out]
 
   def _cut_source(self, image: fits.Image, source: int) -> cutouts.Cutout:
     shape, field, sources = self.shape, self.shape.field_arcsec, self.sources

@@ -208,7 +208,7 @@ def _begin(order: orders.Order, task: cutter.Task) -> Iterator[Any]:
     yield _told(_rejection(order, task.name, begun))
     if task.wanted:
       names = order.work.sources.name[list(task.wanted)]
-      yield _told(reports.unreadable(names))
+      yield _told(reports.of_lost(names, 'unreadable'))
     return
   yield from begun.made.examples
   yield _told(begun.made.report)
@@ -262,6 +262,6 @@ def _sum(found: Iterable[reports.Report]) -> reports.Report:
 
 
 def _write(report: reports.Report, *, files: list[str], path: str) -> None:
-  report.check(files)
   with open(path, 'w', encoding='utf-8') as file:
     json.dump(report.saved(), file)
+  report.check(files)

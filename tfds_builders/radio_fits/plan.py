@@ -57,7 +57,7 @@ def task(path: pathlib.Path, name: str, wanted: Iterable[Part]) -> cutter.Task:
 def choose(
   source: str,
   candidates: Iterable[Candidate],
-  judged: Mapping[str, float | None],
+  judged: Mapping[str, float | str],
   overlap: str,
 ) -> str | reports.Report:
   """The image from which a source that several hold is to be cut.
@@ -65,18 +65,19 @@ def choose(
   Args:
     source: its name.
     candidates: the images that hold it.
-    judged: of each image that could be read the rms around the source; None
-      where too many pixels are missing.
+    judged: of each image that could be read the rms around the source, or why
+      it cannot be cut.
     overlap: 'central' or 'deepest' (`shapes.Cutouts`).
 
   Returns:
     Its name, or where there is none a report that counts the source as lost.
   """
-  usable = [c for c in candidates if judged.get(c.name) is not None]
+  usable = [
+    c for c in candidates if not isinstance(judged.get(c.name, ''), str)
+  ]
   if not usable:
-    if judged:
-      return reports.Report(missing=1, lost={source: 'incomplete'})
-    return reports.unreadable([source])
+    reasons = sorted(judged.values()) or ['unreadable']
+    return reports.of_lost([source], max(reasons, key=reasons.count))
   if overlap == 'deepest':
     least = min(judged[c.name] for c in usable)
     usable = [c for c in usable if judged[c.name] <= least * _AS_DEEP]

@@ -1,11 +1,12 @@
 """Any radio FITS images, cut into tiles or around catalogued sources."""
 
+import contextlib
 import importlib
 import json
 import pathlib
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
@@ -85,29 +86,47 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       return
     beam = _distribute()
     settings = beam.settings(asked.beam_runner, asked.beam_options)
-    with beam.errors_of_steps():
+    with self._or_nothing(self._written), beam.errors_of_steps():
       # TFDS takes runner and options from here alone.
       prepare(dl_manager, download_config.replace(**settings))
 
-  def _process_pipeline_result(self, pipeline_result: Any) -> None:
-    saved = json.loads(self._report_file().read_text())
-    self._tell(reports.loaded(saved))
+  def _written(self) -> reports.Report | None:
+    """What the pipeline has written, once it has counted."""
+    file = self._report_file()
+    return (
+      reports.loaded(json.loads(file.read_text())) if file.exists() else None
+    )
 
-  def _here(self) -> Iterator[tuple[str, dict[str, Any]]]:
-    report = reports.Report()
+  def _process_pipeline_result(self, pipeline_result: Any) -> None:
+    self._tell(self._written())
+
+  @contextlib.contextmanager
+  def _or_nothing(
+    self, counted: Callable[[], reports.Report | None]
+  ) -> Iterator[None]:
+    """Keeps the report of a conversion that made no example."""
     # TFDS removes the folder of a data set that could not be made.
     beside = pathlib.Path(self.data_dir).parent / _REPORT
     beside.unlink(missing_ok=True)
     try:
+      yield
+    except ValueError as error:
+      report = counted()
+      # Beam makes a plain ValueError of every error.
+      if report is None or 'no example to make' not in str(error):
+        raise
+      report.write(beside)
+      raise reports.NoExamplesError(f'{error} See {beside}.') from error
+
+  def _here(self) -> Iterator[tuple[str, dict[str, Any]]]:
+    report = reports.Report()
+    with self._or_nothing(lambda: report):
       yield from convert.convert(
         self._order(),
         workers=self.options.workers,
         report=report,
         progress=lambda line: print(line, file=sys.stderr),
       )
-    except reports.NoExamplesError as error:
-      report.write(beside)
-      raise reports.NoExamplesError(f'{error} See {beside}.') from error
     self._tell(report)
 
   def _order(self) -> orders.Order:

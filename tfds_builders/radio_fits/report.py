@@ -12,6 +12,17 @@ from radio_ssl.data import examples, fits, manifest
 _SHARED = ('pixel_scale_arcsec', 'beam_major_arcsec', 'beam_minor_arcsec')
 
 
+# Why there is no example of something -> what of a report counts it.
+_COUNTS = {
+  'incomplete': 'missing',
+  'distorted': 'distorted',
+  'excluded': 'excluded',
+  'no_noise': 'flat',
+  'too_faint': 'faint',
+  'unreadable': 'unreadable',
+}
+
+
 def describe(image: fits.Image) -> dict[str, Any]:
   """What a report tells of a file whose pixels were looked at and taken."""
   found = image.statistics
@@ -33,10 +44,12 @@ def of_header(name: str, inside: Sequence[tuple[int, float]]) -> 'Report':
   return Report(files={} if inside else {name: {'status': 'not needed'}})
 
 
-def unreadable(sources: Iterable[str]) -> 'Report':
-  """The report of sources whose images are all bad files."""
-  lost = {str(name): 'unreadable' for name in sources}
-  return Report(unreadable=len(lost), lost=lost)
+def of_lost(sources: Iterable[str], reason: str) -> 'Report':
+  """The report of sources that gave no example for one reason."""
+  report = Report()
+  for name in sources:
+    report.lose(str(name), reason)
+  return report
 
 
 def loaded(values: Mapping[str, Any]) -> 'Report':
@@ -82,7 +95,7 @@ class Report:
     excluded_unsized: excluded sources of unknown size, kept 30 arcsec away.
     lost: catalogue sources that are in an image and gave no example -> why:
       'incomplete' (missing pixels), 'distorted', 'excluded', 'no_noise',
-      'too_faint', 'unreadable'.
+      'too_faint', 'unreadable'; of several images the commonest reason.
     seen: the distinct values of what a data set may have in common.
   """
 
@@ -102,6 +115,13 @@ class Report:
   seen: dict[str, set[float]] = dataclasses.field(
     default_factory=lambda: {name: set() for name in _SHARED}
   )
+
+  def lose(self, source: str | None, reason: str) -> None:
+    """Counts what gave no example: a source of the catalogue, or a tile."""
+    count = _COUNTS[reason]
+    setattr(self, count, getattr(self, count) + 1)
+    if source is not None:
+      self.lost[source] = reason
 
   def reject(self, name: str, kind: str, reason: str) -> None:
     """Notes a bad file that was passed over."""
