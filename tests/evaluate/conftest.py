@@ -9,6 +9,7 @@ from configs import base
 from configs.eval import base as eval_base
 from radio_ssl import pretrain, testing
 from radio_ssl.data import catalogue, examples, pipeline
+from radio_ssl.evaluate import runner
 
 SIZE_PIX = 40
 
@@ -90,9 +91,7 @@ def byol_run(dataset, tmp_path_factory):
   return _run('byol', dataset, tmp_path_factory.mktemp('byol'))
 
 
-@pytest.fixture
-def config(dataset):
-  """Of the evaluator, on `dataset`, small."""
+def _config(dataset):
   made = eval_base.get_config()
   made.data.dir = str(dataset.directory)
   made.num_folds = 2
@@ -103,6 +102,21 @@ def config(dataset):
   made.input.size_pix = 16
   made.input.field_arcsec = 36.0
   return made
+
+
+@pytest.fixture
+def config(dataset):
+  """Of the evaluator, on `dataset`, small."""
+  return _config(dataset)
+
+
+@pytest.fixture(scope='session')
+def probed(simclr_run, dataset, tmp_path_factory):
+  """Folder and result of an evaluation of `simclr_run`, to read alone."""
+  folder = tmp_path_factory.mktemp('probed')
+  return folder, runner.run(
+    _config(dataset), checkpoint=simclr_run, output=folder
+  )
 
 
 @pytest.fixture

@@ -16,16 +16,10 @@ from pyarrow import parquet
 
 from radio_ssl.convert import export
 from radio_ssl.data import catalogue, examples, fits, pipeline
-from radio_ssl.evaluate import features, runner
+from radio_ssl.evaluate import features
 from radio_ssl.predict import __main__ as program
 from radio_ssl.predict import classes, cutting, files, probes
 from tfds_builders.radio_fits import testing as survey
-
-
-@pytest.fixture
-def probed(simclr_run, config, tmp_path):
-  result = runner.run(config, checkpoint=simclr_run, output=tmp_path / 'eval')
-  return tmp_path / 'eval', result
 
 
 def test_predictions_are_the_evaluators(probed, simclr_run, dataset, tmp_path):
@@ -468,10 +462,9 @@ def test_probe_of_another_encoder_is_refused(probed, byol_run, dataset):
     classes.predict(byol_run, probes.read(probed[0]), dataset, 'test')
 
 
-def test_what_is_no_probe_is_refused(
-  probed, simclr_run, config, dataset, tmp_path, capsys
-):
-  folder, result = probed
+def test_what_is_no_probe_is_refused(probed, simclr_run, tmp_path, capsys):
+  folder, result = tmp_path / 'eval', probed[1]
+  folder.mkdir()
   for content in ('nothing', '{}', json.dumps(result | {'baseline': {}})):
     (folder / 'results.json').write_text(content)
     with pytest.raises(ValueError, match='no probe in it'):
